@@ -1,0 +1,9 @@
+"""The fast path: retrieval, energy and fixed points through PyTorch's own kernels."""
+
+from hopspec.fastpath._energy import energy as energy
+from hopspec.fastpath._energy import log_normalizer as log_normalizer
+from hopspec.fastpath._retrieve import association as association
+from hopspec.fastpath._retrieve import retrieve as retrieve
+from hopspec.fastpath.memory import Memory as Memory
+
+__all__ = ["Memory", "association", "energy", "log_normalizer", "retrieve"]

@@ -1,0 +1,201 @@
+"""Validation of arguments at the boundary (clause MHN-DOM-4) and their common shape (clause MHN-DOM-2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from hopspec.fastpath.memory import (
+    Memory,
+    check_keep,
+    check_pattern_tensor,
+    check_same_kind,
+    check_values,
+    row_magnitudes,
+)
+
+DEFAULT_EPS = {
+    torch.float64: 2.0**-26,
+    torch.float32: 1e-4,
+    torch.float16: 2.0**-8,
+    torch.bfloat16: 2.0**-6,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments that passed every check.
+
+    Args:
+        query: ``[..., L, d]``.
+        patterns: ``[..., N, d]``.
+        values: ``[..., N, dv]`` or None.
+        keep: boolean, broadcastable to ``[*lead, L, N]`` with at least two dimensions, or None.
+        beta: a finite float, or a float64 tensor broadcastable to ``lead``.
+        lead: the leading dimensions all of them broadcast to.
+        magnitudes: largest absolute entry of each memory, ``[..., N]``.
+        value_magnitudes: the same for the values.
+    """
+
+    query: Tensor
+    patterns: Tensor
+    values: Tensor | None
+    keep: Tensor | None
+    beta: float | Tensor
+    lead: tuple[int, ...]
+    magnitudes: Tensor
+    value_magnitudes: Tensor | None
+
+
+def check_arguments(
+    query: Tensor,
+    memory: Tensor | Memory,
+    beta: float | Tensor,
+    keep: Tensor | None,
+    *,
+    values: Tensor | None = None,
+    reads_values: bool = False,
+    positive_beta: bool = False,
+) -> Arguments:
+    """Check what every public function takes.
+
+    Args:
+        reads_values: whether the function reads out of values; the others ignore those of a ``Memory``.
+        positive_beta: whether beta must be above zero (energy and fixed points).
+
+    Raises:
+        TypeError: wrong type or dtype.
+        ValueError: wrong rank, shape, device or value. Both name the argument, what it was and what was expected.
+    """
+    checked_query = check_pattern_tensor("query", query)
+    magnitudes = None
+    value_magnitudes = None
+    if isinstance(memory, Memory):
+        memory.check_unchanged()
+        patterns, magnitudes = memory.patterns, memory.magnitudes
+        keeps = [memory.keep]
+        if reads_values and memory.values is not None:
+            if values is not None:
+                raise ValueError("values were given, but memory already holds values; expected only one of them")
+            values, value_magnitudes = memory.values, memory.value_magnitudes
+    else:
+        patterns = check_pattern_tensor("memory", memory)
+        keeps = []
+    check_same_kind("query", checked_query, "memory", patterns)
+    if checked_query.shape[-1] != patterns.shape[-1]:
+        raise ValueError(
+            f"query has shape {tuple(checked_query.shape)}, expected [..., L, {patterns.shape[-1]}] "
+            f"for a memory of shape {tuple(patterns.shape)}"
+        )
+    if values is not None:
+        values = check_values(values, patterns)
+        if value_magnitudes is None:
+            value_magnitudes = row_magnitudes(values)
+    lead = _leading_dimensions(checked_query, patterns, values)
+    target = (*lead, checked_query.shape[-2], patterns.shape[-2])
+    combined: Tensor | None = None
+    for mask in (*keeps, keep):
+        if mask is not None:
+            checked_mask = check_keep(mask, patterns)
+            _check_broadcast("keep", checked_mask, target)
+            combined = checked_mask if combined is None else combined & checked_mask
+    return Arguments(
+        query=checked_query,
+        patterns=patterns,
+        values=values,
+        keep=combined,
+        beta=_check_beta(beta, checked_query, lead, positive=positive_beta),
+        lead=lead,
+        magnitudes=row_magnitudes(patterns) if magnitudes is None else magnitudes,
+        value_magnitudes=value_magnitudes,
+    )
+
+
+def check_count(name: str, value: int, least: int) -> int:
+    """Return ``value`` as an int of at least ``least``.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_eps(eps: float | None, dtype: torch.dtype) -> float:
+    """Return ``eps``, or the default of ``dtype`` where it is None.
+
+    Raises:
+        TypeError: if it is not a real number.
+        ValueError: if it is negative or NaN.
+    """
+    if eps is None:
+        return DEFAULT_EPS[dtype]
+    if isinstance(eps, bool) or not isinstance(eps, Real):
+        raise TypeError(f"eps must be a real number or None, got {eps!r} of type {type(eps).__name__}")
+    if not eps >= 0:
+        raise ValueError(f"eps must be at least 0, got {eps!r}")
+    return float(eps)
+
+
+def _leading_dimensions(query: Tensor, patterns: Tensor, values: Tensor | None) -> tuple[int, ...]:
+    named = [("query", query), ("memory", patterns)] + ([] if values is None else [("values", values)])
+    try:
+        return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for _, tensor in named)))
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in named)
+        raise ValueError(f"leading dimensions do not broadcast: got {shapes}") from None
+
+
+def _check_broadcast(name: str, tensor: Tensor, target: Sequence[int]) -> None:
+    given = tuple(tensor.shape)
+    if len(given) > len(target) or any(
+        size not in (1, wanted) for size, wanted in zip(reversed(given), reversed(target), strict=False)
+    ):
+        raise ValueError(f"{name} has shape {given}, not broadcastable to {tuple(target)}")
+
+
+def _check_beta(
+    beta: float | Tensor, query: Tensor, lead: tuple[int, ...], *, positive: bool
+) -> float | Tensor:
+    if isinstance(beta, Tensor):
+        return _check_tensor_beta(beta, query, lead, positive=positive)
+    if isinstance(beta, bool) or not isinstance(beta, Real):
+        raise TypeError(f"beta must be a real number or a tensor, got {beta!r} of type {type(beta).__name__}")
+    try:
+        number = float(beta)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"beta must be finite, got {beta!r}")
+    if positive and not number > 0:
+        raise ValueError(f"beta must be positive here, got {beta!r}")
+    return number
+
+
+def _check_tensor_beta(
+    beta: Tensor, query: Tensor, lead: tuple[int, ...], *, positive: bool
+) -> float | Tensor:
+    if beta.dtype == torch.bool or beta.is_complex():
+        raise TypeError(f"beta has dtype {beta.dtype}, expected a real number type")
+    if beta.device != query.device and not (beta.dim() == 0 and beta.device.type == "cpu"):
+        raise ValueError(f"beta is on device {beta.device}, expected {query.device} as query is")
+    _check_broadcast("beta", beta, lead)
+    if beta.device.type == "cpu":
+        if not bool(beta.isfinite().all()):
+            raise ValueError(f"beta must be finite, got {beta.tolist()!r}")
+        if positive and not bool((beta > 0).all()):
+            raise ValueError(f"beta must be positive here, got {beta.tolist()!r}")
+        differentiated = beta.requires_grad and torch.is_grad_enabled()
+        if beta.numel() > 0 and not differentiated and bool((beta == beta.flatten()[0]).all()):
+            return float(beta.flatten()[0])
+    # Widened, never narrowed: every supported number type but int64 beyond 2**53 is exact in float64.
+    return beta.to(device=query.device, dtype=torch.float64)

@@ -1,0 +1,548 @@
+"""The engine: one association with the whole memory, by PyTorch's own kernels.
+
+On CPU this is PyTorch's flash kernel, which returns the log-normalizer with the output and needs memory for a
+block of scores only. It asks for four dimensions, a contiguous last one, equal widths of memory and values, and an
+additive mask. It has no answer for an empty memory (it ends the process), calls the log-normalizer of an empty row
+0, lets a NaN in a masked memory through, and may drop scores that overflowed to -inf or became NaN. So what leaves
+this module was either computed from scores certified to lie within range, or by :mod:`hopspec.fastpath._rescue`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hopspec.fastpath._arguments import Arguments
+from hopspec.fastpath._rescue import Rescued, rescue
+from hopspec.fastpath.memory import collapse, row_magnitudes
+
+CHUNK_BYTES = 1 << 24
+_FLASH = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+
+
+class Attended(NamedTuple):
+    """Output ``[..., L, dv]`` in the query's dtype and log-normalizer ``[..., L]``, at least float32."""
+
+    output: Tensor
+    log_normalizer: Tensor
+
+
+class Visible(NamedTuple):
+    """Rows of a memory or of values without those that could spoil the kernel.
+
+    Args:
+        rows: ``[..., N, w]``; rows that are masked out or hold a NaN or infinity are zero where they could do harm.
+        largest: largest absolute entry of the rows that remain, float64 ``[...]``.
+        spoiled: which queries see a row that holds a NaN or infinity, ``[..., L or 1]``, or None for none.
+    """
+
+    rows: Tensor
+    largest: Tensor
+    spoiled: Tensor | None
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Type in which products of ``dtype`` are summed, and of its log-normalizers."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A memory made ready to be queried any number of times.
+
+    Args:
+        lead: leading dimensions inside the engine; () where everything but the query is shared, in which case
+            queries of all leading dimensions are taken as rows of one matrix.
+        memory: the memory, see :class:`Visible`.
+        values: what is read out last, or None for the memory itself.
+        keep: ``[..., L or 1, N]`` or None.
+        beta: see :class:`~hopspec.fastpath._arguments.Arguments`.
+        any_kept: rows that keep at least one memory, ``[..., L or 1]``, or None where all do.
+    """
+
+    lead: tuple[int, ...]
+    memory: Visible
+    values: Visible | None
+    keep: Tensor | None
+    beta: float | Tensor
+    any_kept: Tensor | None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all queries are rows of one matrix."""
+        return not self.lead
+
+    def rows(self, query: Tensor) -> Tensor:
+        """``query`` as the engine takes it."""
+        return query.reshape(-1, query.shape[-1]) if self.shared else query
+
+    def select(self, chosen: Tensor) -> Problem:
+        """The same problem for the given rows only, where all queries are rows of one matrix."""
+
+        def pick(part: Tensor | None, dim: int) -> Tensor | None:
+            return part if part is None or part.shape[dim] == 1 else part.index_select(dim, chosen)
+
+        return Problem(
+            self.lead,
+            self.memory._replace(spoiled=pick(self.memory.spoiled, -1)),
+            None if self.values is None else self.values._replace(spoiled=pick(self.values.spoiled, -1)),
+            pick(self.keep, -2),
+            self.beta,
+            pick(self.any_kept, -1),
+        )
+
+
+def prepare(arguments: Arguments) -> Problem:
+    """Bring memory, values and mask into the form the kernels take, once for all updates."""
+    patterns = collapse(arguments.patterns, arguments.patterns.dim() - 2)
+    values = arguments.values
+    values = None if values is None else collapse(values, values.dim() - 2)
+    keep = arguments.keep
+    if keep is not None:
+        keep = collapse(keep, keep.dim() - 1).expand(*(-1,) * (keep.dim() - 1), patterns.shape[-2])
+    beta = arguments.beta
+    magnitudes, value_magnitudes = arguments.magnitudes, arguments.value_magnitudes
+    repeats = math.prod(arguments.lead)
+    varying = [t for t in (patterns, values, keep) if t is not None and math.prod(t.shape[:-2]) != 1]
+    shared = (
+        not varying
+        and not (isinstance(beta, Tensor) and beta.numel() != 1)
+        and (keep is None or keep.shape[-2] == 1 or repeats == 1)
+    )
+    if shared:
+        patterns = patterns.reshape(patterns.shape[-2:])
+        magnitudes = magnitudes.reshape(magnitudes.shape[-1:])
+        if values is not None and value_magnitudes is not None:
+            values = values.reshape(values.shape[-2:])
+            value_magnitudes = value_magnitudes.reshape(value_magnitudes.shape[-1:])
+        keep = None if keep is None else keep.reshape(keep.shape[-2:])
+        beta = beta.reshape(()) if isinstance(beta, Tensor) else beta
+    any_kept = None if keep is None else keep.any(-1)
+    if any_kept is not None and bool(any_kept.all()):
+        any_kept = None
+    return Problem(
+        lead=() if shared else arguments.lead,
+        memory=_visible(patterns, magnitudes, keep),
+        values=None
+        if values is None or value_magnitudes is None
+        else _visible(values, value_magnitudes, keep),
+        keep=keep,
+        beta=beta,
+        any_kept=any_kept,
+    )
+
+
+def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
+    if rows.shape[-2] == 0:
+        return Visible(rows, torch.zeros(magnitudes.shape[:-1], dtype=torch.float64, device=rows.device), None)
+    finite = magnitudes.isfinite()
+    seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
+    largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
+    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf, or inf + -inf, is NaN.
+    harmful = ~(magnitudes <= largest.unsqueeze(-1))
+    if bool(harmful.any()):
+        rows = rows.masked_fill(harmful.unsqueeze(-1), 0.0)
+    bad = ~finite & seen
+    spoiled = None
+    if bool(bad.any()):
+        columns = bad.reshape(-1, bad.shape[-1]).any(0).nonzero().squeeze(-1)
+        bad = bad[..., columns].unsqueeze(-2)
+        spoiled = (bad if keep is None else bad & keep[..., columns]).any(-1)
+    return Visible(rows, largest.double(), spoiled)
+
+
+def _any_to(flags: Tensor, shape: Sequence[int]) -> Tensor:
+    """``flags`` reduced by "any" to ``shape``, to which the result broadcasts."""
+    while flags.dim() > len(shape):
+        flags = flags.any(0)
+    for dim in range(-flags.dim(), -1):
+        if shape[dim] == 1:
+            flags = flags.any(dim, keepdim=True)
+    return flags
+
+
+class Certificate(NamedTuple):
+    """What is known of each query before the kernel runs, every field ``[..., L]``.
+
+    Args:
+        finite: the query holds no NaN or infinity.
+        safe: no intermediate result of the kernel can leave its range.
+        spread: a bound on the magnitude of the logits, float64.
+        magnitude: largest absolute entry, float64.
+    """
+
+    finite: Tensor
+    safe: Tensor
+    spread: Tensor
+    magnitude: Tensor
+
+
+def certify(problem: Problem, query: Tensor, read: Visible | None) -> Certificate:
+    """Bound everything the kernel computes for these queries.
+
+    Partial sums of a score are at most ``d * max|xi_j| * max|x_ij|``, logits that times ``|beta|``, and the weighted
+    sum before its division at most ``N * max|v_ij|``. A quarter of the largest number leaves room for rounding.
+    """
+    largest = torch.finfo(accumulation_dtype(query.dtype)).max / 4
+    magnitude = row_magnitudes(query).double()
+    scores = magnitude * (max(1, query.shape[-1]) * problem.memory.largest).unsqueeze(-1)
+    beta = (
+        problem.beta.detach().abs().unsqueeze(-1)
+        if isinstance(problem.beta, Tensor)
+        else torch.tensor(abs(problem.beta), dtype=torch.float64, device=query.device)
+    )
+    spread = scores * beta
+    safe = (scores < largest) & (spread < largest) & (beta < largest)
+    if query.dtype != torch.float64:
+        # Below the normal range the kernel's float32 copy of beta loses precision or vanishes.
+        safe = safe & ((beta >= torch.finfo(torch.float32).tiny) | (spread < 2.0**-40))
+    if read is not None:
+        safe = safe & (read.largest * read.rows.shape[-2] < largest).unsqueeze(-1)
+    return Certificate(magnitude.isfinite(), safe, spread, magnitude)
+
+
+def attend(
+    problem: Problem,
+    query: Tensor,
+    *,
+    read_values: bool = False,
+    differentiable_log_normalizer: bool = False,
+) -> Attended:
+    """One association with the memory, read out of the memory or of the values (clauses MHN-UPD-3, MHN-UPD-4).
+
+    Args:
+        problem: the prepared memory.
+        query: as :meth:`Problem.rows` gives it, ``[..., L, d]``.
+        read_values: whether to read out of ``problem.values`` where there are any.
+        differentiable_log_normalizer: whether a gradient of the log-normalizer is wanted, which PyTorch's flash
+            kernel does not offer.
+    """
+    read = problem.values if read_values and problem.values is not None else problem.memory
+    return _association(problem, query, read, differentiable_log_normalizer=differentiable_log_normalizer)
+
+
+def weigh(problem: Problem, query: Tensor) -> Attended:
+    """The weights themselves, ``[..., L, N]``, in place of the output (clause MHN-UPD-2)."""
+    return _association(problem, query, None)
+
+
+def _association(
+    problem: Problem,
+    query: Tensor,
+    read: Visible | None,
+    *,
+    differentiable_log_normalizer: bool = False,
+) -> Attended:
+    count = problem.memory.rows.shape[-2]
+    width = count if read is None else read.rows.shape[-1]
+    shape = (*problem.lead, query.shape[-2]) if problem.lead else query.shape[:-1]
+    accumulation = accumulation_dtype(query.dtype)
+    if count == 0 or math.prod(shape) == 0:
+        # Linked to the query so that a gradient, zero, exists.
+        nothing = query.sum() * 0.0 if query.requires_grad and query.isfinite().all() else query.new_zeros(())
+        return Attended(
+            nothing.expand(*shape, width).clone(),
+            torch.full(shape, -math.inf, dtype=accumulation, device=query.device),
+        )
+    certificate = certify(problem, query, read)
+    with torch.autocast(query.device.type, enabled=False):
+        output, log_normalizer = _kernel(problem, query, read, differentiable_log_normalizer)
+        return _repair(problem, query, read, certificate, Attended(output, log_normalizer))
+
+
+def _repair(
+    problem: Problem, query: Tensor, read: Visible | None, certificate: Certificate, attended: Attended
+) -> Attended:
+    """Give every row the kernel could not compute the value the specification asks for."""
+    output, log_normalizer = attended
+    trusted = certificate.safe & log_normalizer.isfinite()
+    memory_spoiled = problem.memory.spoiled
+    read_spoiled = None if read is None else read.spoiled
+    flags = (memory_spoiled, read_spoiled, problem.any_kept)
+    if all(flag is None for flag in flags) and bool(trusted.all()):
+        return attended
+    spoiled = ~certificate.finite
+    if memory_spoiled is not None:
+        spoiled = spoiled | memory_spoiled
+    full = log_normalizer.shape
+    empty = torch.zeros((), dtype=torch.bool, device=query.device)
+    if problem.any_kept is not None:
+        empty = ~problem.any_kept
+    wanting = (~trusted & ~spoiled & ~empty).expand(full)
+    for index, rows, rescued in rescue_rows(problem, query, wanting, read, weights=read is None):
+        if output.requires_grad:
+            raise NotImplementedError(
+                "query, memory or beta is so large that scores leave the range of their type; "
+                "gradients of such rows are not available"
+            )
+        result = rescued.output if rescued.output is not None else rescued.weights
+        assert result is not None
+        output[index][rows] = result.to(output.dtype)
+        log_normalizer[index][rows] = rescued.log_normalizer.to(log_normalizer.dtype)
+    log_normalizer = log_normalizer.masked_fill(spoiled, math.nan).masked_fill(empty, -math.inf)
+    if read_spoiled is not None:
+        spoiled = spoiled | read_spoiled
+    output = output.masked_fill(spoiled.unsqueeze(-1), math.nan).masked_fill(empty.unsqueeze(-1), 0.0)
+    return Attended(output, log_normalizer)
+
+
+def rescue_rows(
+    problem: Problem,
+    query: Tensor,
+    wanting: Tensor,
+    read: Visible | None = None,
+    *,
+    weights: bool = False,
+    energy: bool = False,
+) -> Iterator[tuple[tuple[int, ...], Tensor, Rescued]]:
+    """Rescue the rows flagged in ``wanting``, one group of leading dimensions at a time.
+
+    Yields:
+        The leading index, the row numbers, and what was computed for those rows.
+    """
+    if not bool(wanting.any()):
+        return
+    lead = wanting.shape[:-1]
+
+    def group(tensor: Tensor, trailing: int, index: tuple[int, ...]) -> Tensor:
+        return tensor.expand(*lead, *tensor.shape[tensor.dim() - trailing :])[index]
+
+    for found in wanting.any(-1).nonzero().tolist() if lead else [[]]:
+        index = tuple(found)
+        rows = wanting[index].nonzero().squeeze(-1)
+        keep = None if problem.keep is None else group(problem.keep, 2, index)
+        beta = problem.beta
+        with torch.no_grad():
+            rescued = rescue(
+                group(query, 2, index)[rows],
+                group(problem.memory.rows, 2, index),
+                group(beta, 0, index) if isinstance(beta, Tensor) else beta,
+                keep if keep is None or keep.shape[0] == 1 else keep[rows],
+                values=None if read is None else group(read.rows, 2, index),
+                weights=weights,
+                energy=energy,
+            )
+        yield index, rows, rescued
+
+
+class _Inputs(NamedTuple):
+    """What a kernel takes, all of one rank; ``keep`` and a tensor beta have size 1 where they repeat."""
+
+    query: Tensor
+    memory: Tensor
+    read: Tensor | None
+    keep: Tensor | None
+    beta: float | Tensor
+
+    def tensors(self) -> list[Tensor]:
+        return [field for field in self if isinstance(field, Tensor)]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> _Inputs:
+        return _Inputs(
+            change(self.query),
+            change(self.memory),
+            None if self.read is None else change(self.read),
+            None if self.keep is None else change(self.keep),
+            change(self.beta) if isinstance(self.beta, Tensor) else self.beta,
+        )
+
+
+def _kernel(
+    problem: Problem, query: Tensor, read: Visible | None, differentiable_log_normalizer: bool
+) -> Attended:
+    rank = max(2, len(problem.lead)) + 2
+    memory = problem.memory.rows
+    target = None if read is None else read.rows
+    differentiated = torch.is_grad_enabled() and any(
+        isinstance(tensor, Tensor) and tensor.requires_grad
+        for tensor in ((query, memory, problem.beta) if differentiable_log_normalizer else (problem.beta,))
+    )
+    width = 0 if read is None else read.rows.shape[-1]
+    flash = _FLASH is not None and query.device.type == "cpu" and read is not None and not differentiated
+    if flash and target is not None:
+        common = max(1, query.shape[-1], width)
+        query, memory, target = (_dense(_widen(tensor, common)) for tensor in (query, memory, target))
+    else:
+        accumulation = accumulation_dtype(query.dtype)
+        dtype = query.dtype
+        query, memory = query.to(accumulation), memory.to(accumulation)
+        target = None if target is None else target.to(accumulation)
+    beta = problem.beta
+    inputs = _Inputs(
+        query, memory, target, problem.keep, beta[..., None, None] if isinstance(beta, Tensor) else beta
+    ).map(lambda tensor: tensor[(None,) * (rank - tensor.dim())])
+    lead = (1,) * (rank - 2 - len(problem.lead)) + problem.lead
+    output, log_normalizer = _over_leading(inputs, lead, _flash if flash else _eager)
+    output = output[..., :width] if flash else output.to(dtype)
+    if output.dtype in (torch.float16, torch.bfloat16) and read is not None:
+        # A convex combination of the largest numbers may be rounded past the largest one.
+        limit = torch.finfo(output.dtype).max
+        if bool((read.largest > 0.99 * limit).any()):
+            output = output.clamp(-limit, limit)
+    if not problem.lead:
+        return Attended(output[0, 0], log_normalizer[0, 0])
+    shape = (*problem.lead, query.shape[-2])
+    return Attended(output.reshape(*shape, output.shape[-1]), log_normalizer.reshape(shape))
+
+
+def _widen(tensor: Tensor, width: int) -> Tensor:
+    missing = width - tensor.shape[-1]
+    return pad(tensor, (0, missing)) if missing else tensor
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Rows of adjacent numbers that do not overlap: the kernel reads anything else wrongly."""
+    regular = tensor.stride(-1) == 1 and tensor.stride(-2) >= tensor.shape[-1]
+    return tensor if regular else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _over_leading(
+    inputs: _Inputs, lead: tuple[int, ...], kernel: Callable[[_Inputs], Attended]
+) -> Attended:
+    """Reduce the leading dimensions to two, by views where the strides allow it and by a loop elsewhere.
+
+    A memory shared along a dimension is never copied along it.
+    """
+    if len(lead) == 2:
+        return _in_pieces(inputs, kernel)
+    if all(_mergeable(tensor, lead) for tensor in inputs.tensors()):
+        merged = inputs.map(lambda tensor: tensor.flatten(0, 1))
+        return _over_leading(merged, (lead[0] * lead[1], *lead[2:]), kernel)
+    parts = []
+    for index in range(lead[0]):
+        one = inputs.map(lambda tensor, index=index: tensor[index if tensor.shape[0] > 1 else 0])  # type: ignore[misc]
+        parts.append(_over_leading(one, lead[1:], kernel))
+    return Attended(
+        torch.stack([part.output.reshape(*lead[1:], *part.output.shape[-2:]) for part in parts]),
+        torch.stack([part.log_normalizer.reshape(*lead[1:], part.output.shape[-2]) for part in parts]),
+    )
+
+
+def _mergeable(tensor: Tensor, lead: tuple[int, ...]) -> bool:
+    first, second = tensor.shape[:2]
+    if (first, second) == (1, 1) or lead[0] == 1:
+        return True
+    return (first, second) == lead[:2] and tensor.stride(0) == second * tensor.stride(1)
+
+
+def _in_pieces(inputs: _Inputs, kernel: Callable[[_Inputs], Attended]) -> Attended:
+    """Run a kernel on four-dimensional inputs in pieces small enough for what it allocates on the side."""
+    beta = inputs.beta
+    if isinstance(beta, Tensor) and kernel is _flash:
+        varying = [dim for dim in (0, 1) if beta.shape[dim] > 1]
+        if varying:
+            return _split(inputs, varying[0], _extent(inputs, varying[0]), kernel)
+        inputs = inputs._replace(beta=float(beta))
+    cost = _flash_bytes(inputs) if kernel is _flash else _eager_bytes(inputs)
+    if cost > CHUNK_BYTES:
+        for dim in range(3):
+            # The flash kernel pays for the mask only, so only a dimension of the mask is worth splitting.
+            size = _extent(inputs, dim)
+            if kernel is _flash and (inputs.keep is None or inputs.keep.shape[dim] == 1):
+                continue
+            if size > 1:
+                return _split(inputs, dim, min(size, -(-cost // CHUNK_BYTES)), kernel)
+    return kernel(inputs)
+
+
+def _extent(inputs: _Inputs, dim: int) -> int:
+    if dim == 2:
+        return inputs.query.shape[2]
+    return max(tensor.shape[dim] for tensor in inputs.tensors())
+
+
+def _split(inputs: _Inputs, dim: int, pieces: int, kernel: Callable[[_Inputs], Attended]) -> Attended:
+    extent = _extent(inputs, dim)
+    step = -(-extent // pieces)
+    output: Tensor | None = None
+    log_normalizer: Tensor | None = None
+    parts: list[Attended] = []
+    for start in range(0, extent, step):
+        size = min(step, extent - start)
+
+        def take(tensor: Tensor, start: int = start, size: int = size) -> Tensor:
+            return tensor if tensor.shape[dim] == 1 else tensor.narrow(dim, start, size)
+
+        if dim == 2:
+            keep = None if inputs.keep is None else take(inputs.keep)
+            part = _in_pieces(inputs._replace(query=take(inputs.query), keep=keep), kernel)
+        else:
+            part = _in_pieces(inputs.map(take), kernel)
+        if part.output.requires_grad or part.log_normalizer.requires_grad:
+            parts.append(part)
+            continue
+        # Written in place rather than joined at the end, which would hold everything twice.
+        if output is None or log_normalizer is None:
+            shape = list(part.output.shape)
+            shape[dim] = extent
+            output = part.output.new_empty(shape)
+            log_normalizer = part.log_normalizer.new_empty(shape[:3])
+        output.narrow(dim, start, size).copy_(part.output)
+        log_normalizer.narrow(dim, start, size).copy_(part.log_normalizer)
+    if output is None or log_normalizer is None:
+        return Attended(
+            torch.cat([part.output for part in parts], dim), torch.cat([part.log_normalizer for part in parts], dim)
+        )
+    return Attended(output, log_normalizer)
+
+
+def _flash_bytes(inputs: _Inputs) -> int:
+    return 0 if inputs.keep is None else inputs.keep.numel() * inputs.query.element_size()
+
+
+def _eager_bytes(inputs: _Inputs) -> int:
+    batch = _extent(inputs, 0) * _extent(inputs, 1)
+    # Logits, their masked copy and the exponentials live at the same time.
+    return 3 * batch * inputs.query.shape[2] * inputs.memory.shape[2] * inputs.query.element_size()
+
+
+def _flash(inputs: _Inputs) -> Attended:
+    query, memory, read, keep, beta = inputs
+    assert _FLASH is not None
+    assert read is not None
+    batch, heads = _extent(inputs, 0), _extent(inputs, 1)
+    mask = None
+    if keep is not None:
+        mask = torch.zeros(keep.shape, dtype=query.dtype, device=query.device).masked_fill_(~keep, -math.inf)
+    output, log_normalizer = _FLASH(
+        query.expand(batch, heads, -1, -1),
+        memory.expand(batch, heads, -1, -1),
+        read.expand(batch, heads, -1, -1),
+        0.0,
+        False,
+        attn_mask=mask,
+        scale=float(beta),
+    )
+    return Attended(output, log_normalizer)
+
+
+def _eager(inputs: _Inputs) -> Attended:
+    """The same association from plain tensor operations, on any device; without ``read``, the weights."""
+    query, memory, read, keep, beta = inputs
+    logits = _shared_matmul(query, memory.mT) * (beta.to(query.dtype) if isinstance(beta, Tensor) else beta)
+    if keep is not None:
+        logits = logits.masked_fill(~keep, -math.inf)
+    peak = logits.detach().amax(-1, keepdim=True)
+    peak = peak.masked_fill(peak == -math.inf, 0.0)
+    weights = (logits - peak).exp()
+    total = weights.sum(-1, keepdim=True)
+    total = total.masked_fill(total == 0, 1.0)
+    output = weights / total if read is None else _shared_matmul(weights, read) / total
+    return Attended(output, (peak + total.log()).squeeze(-1))
+
+
+def _shared_matmul(rows: Tensor, matrix: Tensor) -> Tensor:
+    """``rows @ matrix`` in four dimensions; a matrix shared along a dimension is not copied along it."""
+    if matrix.shape[0] == 1 and rows.shape[0] > 1:
+        folded = rows.transpose(0, 1).flatten(1, 2).unsqueeze(0)
+        product = _shared_matmul(folded, matrix)
+        return product[0].unflatten(1, (rows.shape[0], rows.shape[2])).transpose(0, 1)
+    if matrix.shape[1] == 1 and rows.shape[1] > 1:
+        return (rows.flatten(1, 2).unsqueeze(1) @ matrix).unflatten(2, rows.shape[1:3]).squeeze(1)
+    return rows @ matrix

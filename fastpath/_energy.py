@@ -1,0 +1,135 @@
+"""Log-normalizer and energy (chapters 03 and 04)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hopspec.fastpath._arguments import check_arguments
+from hopspec.fastpath._attend import CHUNK_BYTES, Problem, accumulation_dtype, attend, certify, prepare, rescue_rows
+from hopspec.fastpath.memory import Memory
+
+# Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
+_SMALL_LOGITS = 2.0**-10
+# Squares of numbers below this, and sums of many of them, stay far inside float64.
+_LARGE_ENTRY = 2.0**480
+
+
+def log_normalizer(
+    query: Tensor, memory: Tensor | Memory, *, beta: float | Tensor, keep: Tensor | None = None
+) -> Tensor:
+    """``log sum_i exp(beta <x_i, xi>)``, the natural logarithm, not divided by beta (clause MHN-LSE-1).
+
+    Args:
+        query: state patterns, ``[..., L, d]``.
+        memory: stored patterns, ``[..., N, d]``, or a :class:`Memory`, whose values play no part here.
+        beta: inverse temperature, in units of one over a squared length; see :func:`retrieve`.
+        keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
+
+    Returns:
+        ``[..., L]``; float64 for float64 inputs, else float32. -inf where nothing is kept (clause MHN-MSK-4), NaN
+        where the query or a memory it sees is not finite.
+
+    Raises:
+        TypeError: an argument has the wrong type or dtype.
+        ValueError: shapes, dtypes or devices do not fit, or beta is not finite.
+        NotImplementedError: a gradient is wanted where scores leave the range of their type.
+
+    >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
+    tensor([0.6931])
+    """
+    arguments = check_arguments(query, memory, beta, keep)
+    problem = prepare(arguments)
+    rows = problem.rows(arguments.query)
+    result = attend(problem, rows, differentiable_log_normalizer=True).log_normalizer
+    return result.reshape(*arguments.lead, arguments.query.shape[-2])
+
+
+def energy(
+    query: Tensor, memory: Tensor | Memory, *, beta: float | Tensor, keep: Tensor | None = None
+) -> Tensor:
+    """Energy ``-lse(beta, xi) + |xi|^2/2 + (log N)/beta + M^2/2`` of every query (clause MHN-ENE-1).
+
+    N counts and M bounds the lengths of the memories the query keeps (clause MHN-MSK-2).
+
+    Args:
+        query: state patterns, ``[..., L, d]``.
+        memory: stored patterns, ``[..., N, d]``, or a :class:`Memory`, whose values play no part here.
+        beta: inverse temperature, positive, in units of one over a squared length; see :func:`retrieve`.
+        keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
+
+    Returns:
+        ``[..., L]``, a squared length; summed in float64, rounded to float64 for float64 inputs, else to float32.
+        +inf where nothing is kept (clause MHN-MSK-4) and where it is too large for its type (clause MHN-ENE-6), NaN
+        where the query or a memory it sees is not finite.
+
+    Raises:
+        TypeError: an argument has the wrong type or dtype.
+        ValueError: shapes, dtypes or devices do not fit, or beta is not finite and positive.
+        NotImplementedError: a gradient is wanted where scores leave the range of their type.
+
+    >>> energy(torch.zeros(1, 2), torch.eye(2), beta=1.0)
+    tensor([0.5000])
+    """
+    arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
+    problem = prepare(arguments)
+    result = energy_of(problem, problem.rows(arguments.query))
+    return result.reshape(*arguments.lead, arguments.query.shape[-2])
+
+
+def energy_of(problem: Problem, query: Tensor) -> Tensor:
+    """Energy of rows as :meth:`Problem.rows` gives them, ``[..., L]``."""
+    normalizer = attend(problem, query, differentiable_log_normalizer=True).log_normalizer
+    if normalizer.numel() == 0 or problem.memory.rows.shape[-2] == 0:
+        return torch.full_like(normalizer, math.inf)
+    certificate = certify(problem, query, None)
+    beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
+    kept: float | Tensor = problem.memory.rows.shape[-2]
+    if problem.keep is not None:
+        kept = problem.keep.sum(-1).double()
+    log_kept = kept.log() if isinstance(kept, Tensor) else math.log(kept)
+    wide = normalizer.double()
+    result = (log_kept - wide) / beta + (_half_squares(query) + _half_farthest(problem))
+    ordinary = certificate.safe & (certificate.spread >= _SMALL_LOGITS)
+    if query.dtype == torch.float64:
+        largest = torch.maximum(certificate.magnitude, problem.memory.largest.unsqueeze(-1))
+        ordinary = ordinary & (largest < _LARGE_ENTRY)
+    wanting = ~ordinary & certificate.finite
+    if problem.memory.spoiled is not None:
+        wanting = wanting & ~problem.memory.spoiled
+    if problem.any_kept is not None:
+        wanting = wanting & problem.any_kept
+    differentiated = result.requires_grad
+    if differentiated:
+        # The rescue has no gradient; rows with small logits are only less precise without it.
+        wanting = wanting & ~certificate.safe
+    for index, rows, rescued in rescue_rows(problem, query, wanting.expand(result.shape), energy=True):
+        if differentiated or rescued.energy is None:
+            raise NotImplementedError(
+                "query or memory is so large that the energy leaves the range of its type; "
+                "gradients of such rows are not available"
+            )
+        result[index][rows] = rescued.energy
+    if problem.any_kept is not None:
+        result = result.masked_fill(~problem.any_kept, math.inf)
+    return result.to(accumulation_dtype(query.dtype))
+
+
+def _half_squares(rows: Tensor) -> Tensor:
+    """Half the squared length of each row in float64, ``[..., L]``."""
+    return 0.5 * rows.double().square().sum(-1)
+
+
+def _half_farthest(problem: Problem) -> Tensor:
+    """Half of M^2, the largest squared length of a kept memory, in float64, ``[..., L or 1]``."""
+    halves = _half_squares(problem.memory.rows).unsqueeze(-2)
+    keep = problem.keep
+    if keep is None:
+        return halves.amax(-1)
+    step = max(1, CHUNK_BYTES // (8 * max(1, keep[..., :1, :].numel())))
+    return torch.cat(
+        [halves.where(part, 0.0).amax(-1) for part in keep.split(step, dim=-2)],
+        dim=-1,
+    )

@@ -1,0 +1,96 @@
+"""What is asked of an implementation and what it answers, as plain data that crosses a process boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopspec.types import AccuracyModel, Capabilities
+
+__all__ = ["Answer", "Broken", "Call", "Description"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: arrays are exact float64 images of ``dtype``, possibly with leading dimensions.
+
+    Args:
+        quantity: name of the callable in the descriptor, for example ``"retrieve"``.
+        dtype: dtype the inputs are converted to.
+        arguments: array arguments by name, ``query`` and ``memory`` among them.
+        options: the other keyword arguments.
+        layout: how the arrays lie in memory, see :mod:`hopspec.properties.session`.
+    """
+
+    quantity: str
+    dtype: str
+    arguments: dict[str, NDArray[Any]]
+    options: dict[str, Any] = field(default_factory=dict)
+    layout: str = "contiguous"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: arrays as float64 (or bool/int) images with the dtype and device they had.
+
+    Args:
+        arrays: one array, or one per field of a ``Settled``.
+        dtypes: their dtype names.
+        on_device: whether all of them lie on the device asked for.
+        mutated: names of arguments that were modified.
+        error: the exception's type name, or "" if none was raised.
+        message: its text.
+    """
+
+    arrays: tuple[NDArray[Any], ...] = ()
+    dtypes: tuple[str, ...] = ()
+    on_device: bool = True
+    mutated: tuple[str, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an implementation says of itself, and where it runs."""
+
+    name: str
+    quantities: tuple[str, ...]
+    capabilities: Capabilities
+    accuracy: tuple[AccuracyModel, ...]
+    environment: dict[str, str]
+
+
+class Broken(Exception):  # noqa: N818  (a verdict on the implementation, not an error of ours)
+    """The implementation did not give a usable answer.
+
+    Args:
+        kind: ``raised``, ``shape``, ``dtype``, ``device``, ``crashed``, ``hung`` or ``nondeterministic``.
+        message: what happened, for a person.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+def expected_shape(call: Call) -> tuple[int, ...]:
+    """Shape the clauses give the first array of the answer (clause MHN-DOM-2)."""
+    query, memory = call.arguments["query"], call.arguments["memory"]
+    lead = np.broadcast_shapes(query.shape[:-2], memory.shape[:-2])
+    for name, drop in (("values", 2), ("keep", 2)):
+        if name in call.arguments:
+            lead = np.broadcast_shapes(lead, call.arguments[name].shape[:-drop])
+    if "beta" in call.arguments:
+        lead = np.broadcast_shapes(lead, call.arguments["beta"].shape)
+    rows = (*lead, query.shape[-2])
+    if call.quantity in ("retrieve", "settle", "rounded"):
+        source = call.arguments.get("values", memory)
+        return (*rows, source.shape[-1])
+    if call.quantity == "association":
+        return (*rows, memory.shape[-2])
+    return rows

@@ -1,0 +1,81 @@
+"""Bounds of a problem under the case's model, shared by the properties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hopspec.properties.judgement import Case
+from hopspec.properties.problem import Array, Problem, fits
+from hopspec.reference import bounds
+
+__all__ = [
+    "EPS64",
+    "association_bound",
+    "energy_bound",
+    "every_kept",
+    "log_normalizer_bound",
+    "representable",
+    "update_bound",
+]
+
+EPS64 = 2.0**-52
+
+
+def update_bound(case: Case, problem: Problem | None = None) -> Array:
+    """Clause MHN-BND-2 on ``problem`` (by default the case's)."""
+    p = problem or case.problem
+    return bounds.update_bound(p.query, p.memory, p.beta, p.solution, case.model, p.values)
+
+
+def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
+    """Clause MHN-BND-3."""
+    p = problem or case.problem
+    return bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model)
+
+
+def energy_bound(case: Case, problem: Problem | None = None) -> Array:
+    """Clause MHN-BND-4."""
+    p = problem or case.problem
+    return bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model)
+
+
+def association_bound(case: Case, problem: Problem | None = None) -> Array:
+    """Clause MHN-BND-7."""
+    p = problem or case.problem
+    return bounds.association_bound(p.query, p.memory, p.beta, p.solution, case.model)
+
+
+def representable(case: Case, *arrays: Array) -> bool:
+    """Whether every entry is an element of the case's format."""
+    return all(fits(a, case.format) for a in arrays)
+
+
+def every_kept(problem: Problem) -> bool:
+    """Whether each query keeps at least one memory."""
+    return bool(problem.solution.kept.any(axis=1).all())
+
+
+def lipschitz(problem: Problem) -> float:
+    """Clause MHN-FIX-2: ``beta * diam(X)**2 / 4``."""
+    x = problem.memory
+    gaps = np.square(x[:, None, :] - x[None, :, :]).sum(axis=2)
+    return abs(problem.beta) * float(gaps.max()) / 4 * (1 + 8 * x.shape[1] * EPS64)
+
+
+def jacobian(problem: Problem, row: int) -> Array:
+    """The Jacobian ``beta * Cov_p(X)`` at query ``row`` in float64 (clause MHN-UPD-5)."""
+    p = problem.solution.weights[row]
+    centred = problem.memory - problem.solution.state.hi[row]
+    return np.asarray(problem.beta * (centred.T * p) @ centred)
+
+
+def length(x: Array) -> Array:
+    """Euclidean length over the last axis."""
+    return np.asarray(np.sqrt(np.square(x).sum(axis=-1)))
+
+
+def grown(rate: float) -> float:
+    """``exp`` without overflow: infinite beyond the range of float64."""
+    return math.exp(rate) if rate < 700 else math.inf

@@ -1,0 +1,78 @@
+"""Contracts every call must keep: types, purity, strides, determinism, batch-mates, convex hull."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hopspec.formats import BFLOAT16, FLOAT16
+from hopspec.properties.calls import Broken
+from hopspec.properties.checks.common import update_bound
+from hopspec.properties.checks.registry import Case, check
+from hopspec.properties.judgement import Judgement, all_of, compare, require, within
+
+LAYOUTS = ("transposed", "every-other-row", "every-other-column", "offset")
+
+
+@check("MHN-DOM-3", family="general")
+def results_have_the_type_of_the_clause(case: Case) -> Judgement | None:
+    """Update in the dtype and on the device of the inputs; log-normalizer and energy of halves in float32."""
+    half = case.format in (BFLOAT16, FLOAT16)
+    judged = []
+    for quantity in ("retrieve", "association", "log_normalizer", "energy"):
+        if not case.provides(quantity):
+            continue
+        answer = case.answer(quantity)
+        if answer.error:
+            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
+        expected = "float32" if half and quantity in ("log_normalizer", "energy") else case.dtype
+        case.value(quantity)
+        judged.append(require(f"dtype of {quantity}", answer.dtypes[0] == expected, answer.dtypes[0], expected))
+        judged.append(require(f"device of {quantity}", answer.on_device, "another device", "the inputs' device"))
+    return all_of(*judged)
+
+
+@check("MHN-DOM-5", family="general")
+def inputs_are_not_modified(case: Case) -> Judgement | None:
+    """Every argument has the same bits after the call as before."""
+    judged = []
+    for quantity in ("retrieve", "log_normalizer", "energy"):
+        if case.provides(quantity):
+            mutated = case.answer(quantity).mutated
+            judged.append(require(f"arguments of {quantity}", not mutated, f"modified {mutated}", "unmodified"))
+    return all_of(*judged)
+
+
+@check("MHN-DOM-6", family="general", claims=("strides",))
+def strides_do_not_matter(case: Case) -> Judgement | None:
+    """Transposed, strided and offset views give a result within the bound."""
+    layout = LAYOUTS[case.problem.seed % len(LAYOUTS)]
+    got = case.value("retrieve", layout=layout)
+    return compare(f"update ({layout} views)", got, case.problem.solution.state, update_bound(case))
+
+
+@check("MHN-DOM-7", family="general", claims=("deterministic",))
+def same_inputs_same_bits(case: Case) -> Judgement | None:
+    """A second call gives the same bits."""
+    first, second = case.value(), case.value(fresh=True)
+    same = np.array_equal(first, second, equal_nan=True)
+    return require("second call", same, "other bits", "the same bits")
+
+
+@check("MHN-DOM-8", family="general")
+def batch_mates_do_not_matter(case: Case) -> Judgement | None:
+    """A query alone gives what it gives in a batch, within the two bounds."""
+    problem = case.problem
+    if problem.query.shape[0] < 2:
+        return None
+    together = case.value()
+    row = problem.seed % problem.query.shape[0]
+    alone = problem.but(query=problem.query[row : row + 1])
+    bound = update_bound(case)[row] + update_bound(case, alone)[0]
+    return within(f"update of query {row} alone", case.value("retrieve", alone)[0], together[row], bound)
+
+
+@check("MHN-UPD-7", family="general")
+def update_in_convex_hull(case: Case) -> Judgement | None:
+    """No component leaves the range of its column by more than the bound."""
+    got, memory = case.value(), case.problem.memory
+    return within("update", got, np.clip(got, memory.min(axis=0), memory.max(axis=0)), update_bound(case))

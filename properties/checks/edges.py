@@ -1,0 +1,100 @@
+"""Non-finite and extreme inputs, and the whole range of beta."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hopspec.properties.checks.common import length, update_bound
+from hopspec.properties.checks.registry import Case, check
+from hopspec.properties.judgement import Judgement, all_of, compare, require, within
+
+BAD = (np.nan, np.inf, -np.inf)
+
+
+@check("MHN-NFI-1", family="general", claims=("nan_isolation",))
+def bad_query_spoils_its_row_only(case: Case) -> Judgement | None:
+    """A NaN or infinity in a query makes its own row NaN and leaves the others within their bounds."""
+    p = case.problem
+    row, column = p.seed % p.query.shape[0], p.seed % p.query.shape[1]
+    query = p.query.copy()
+    query[row, column] = BAD[p.seed % 3]
+    got = case.value("retrieve", p.but(query=query))
+    others = np.arange(len(query)) != row
+    bound = np.where(others[:, None], update_bound(case), np.inf)
+    spoilt = bool(np.isnan(got[row]).all())
+    mates = compare("update of the other rows", np.where(others[:, None], got, 0.0), p.solution.state, bound)
+    return all_of(require(f"update[{row}]", spoilt, got[row].tolist(), "NaN throughout"), mates)
+
+
+@check("MHN-NFI-2", family="masked", claims=("masks", "nan_isolation"))
+def bad_memory_spoils_rows_that_see_it(case: Case) -> Judgement | None:
+    """A NaN or infinity in a memory makes exactly those rows NaN that keep it."""
+    p = case.problem
+    bad = p.seed % p.memory.shape[0]
+    memory = p.memory.copy()
+    memory[bad, p.seed % p.memory.shape[1]] = BAD[p.seed % 3]
+    got = case.value("retrieve", p.but(memory=memory))
+    sees = p.solution.kept[:, bad]
+    judged: list[Judgement | None] = []
+    if sees.any():
+        spoilt = bool(np.isnan(got[sees]).all())
+        judged.append(require("update of rows that keep it", spoilt, got[sees].tolist(), "NaN throughout"))
+    rest = (~sees) & p.solution.kept.any(axis=1)
+    bound = np.where(rest[:, None], update_bound(case), np.inf)
+    judged.append(compare("update of the other rows", np.where(rest[:, None], got, 0.0), p.solution.state, bound))
+    return all_of(*judged)
+
+
+@check("MHN-NFI-3", family="extreme", claims=("finite_range",))
+def finite_in_finite_out(case: Case) -> Judgement | None:
+    """However large the inputs or beta, the update is finite and in the convex hull."""
+    p = case.problem
+    got, memory = case.value(), p.memory
+    u = case.format.unit_roundoff
+    slack = (4 + 2 * memory.shape[0]) * u * np.abs(memory).max(axis=0) + 2.0 ** max(case.format.least_exponent, -1074)
+    hull = within("update", got, np.clip(got, memory.min(axis=0), memory.max(axis=0)), np.broadcast_to(slack, got.shape))
+    return all_of(require("update", bool(np.isfinite(got).all()), got.tolist(), "finite"), hull)
+
+
+@check("MHN-NFI-3", family="extreme", claims=("finite_range",))
+def extreme_update_is_the_best_memory(case: Case) -> Judgement | None:
+    """Where one memory is ahead by far more than any rounding, it is what comes back."""
+    p = case.problem
+    exact = p.solution
+    with np.errstate(invalid="ignore", over="ignore"):
+        rest = exact.state.hi - p.memory[np.argmax(exact.weights, axis=1)]
+        sharp = (exact.weights.max(axis=1) == 1.0) & (np.abs(rest).max(axis=1) == 0)
+        ordered = np.sort(exact.logits, axis=1)
+        doubt = 16 * (p.memory.shape[1] + 4) * case.format.unit_roundoff * np.abs(p.beta) * exact.magnitudes.max(axis=1)
+        clear = sharp & (ordered[:, -1] - ordered[:, max(-2, -ordered.shape[1])] > 200 + 2 * doubt)
+    if p.memory.shape[0] < 2 or not clear.any():
+        return None
+    got = case.value()[clear]
+    expected = exact.state.hi[clear]
+    bound = (4 + 2 * p.memory.shape[0]) * case.format.unit_roundoff * np.abs(p.memory).max()
+    return within("update", got, expected, np.full(got.shape, bound))
+
+
+@check("MHN-UPD-8", family="any-beta")
+def any_finite_beta(case: Case) -> Judgement | None:
+    """Negative, zero, tiny and huge beta inside the claimed range give the update within its bound."""
+    low, high = case.description.capabilities.beta_range
+    if not low <= case.problem.beta <= high:
+        return None
+    return compare("update", case.value(), case.problem.solution.state, update_bound(case))
+
+
+@check("MHN-ENE-6", family="extreme", quantities=("energy",), claims=("finite_range",))
+def too_large_energy_is_infinite(case: Case) -> Judgement | None:
+    """An energy beyond the dtype is +inf, never NaN or -inf."""
+    p = case.problem
+    got = case.value("energy")
+    sound = bool((~np.isnan(got) & (got > -np.inf)).all())
+    judged = [require("energy", sound, got.tolist(), "a number or +inf")]
+    gap = np.abs(length(p.query / 2.0**300) - length(p.memory / 2.0**300).max()) * 2.0**300
+    output = case.model.output
+    certainly = gap / 2 > float(output.largest) / np.maximum(gap, 1.0) * 2
+    if certainly.any():
+        infinite = bool((got[certainly] == np.inf).all())
+        judged.append(require("energy", infinite, got[certainly].tolist(), "+inf"))
+    return all_of(*judged)

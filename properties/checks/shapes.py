@@ -1,0 +1,123 @@
+"""Leading dimensions, empty shapes, and errors at the boundary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopspec.properties.calls import Broken
+from hopspec.properties.checks.common import update_bound
+from hopspec.properties.checks.registry import Case, check
+from hopspec.properties.judgement import Judgement, all_of, compare, require
+
+
+@check("MHN-DOM-2", family="values", claims=("batch",))
+def leading_dimensions_broadcast(case: Case) -> Judgement | None:
+    """Leading dimensions broadcast as in a matrix product; each slice is a problem of its own."""
+    p = case.problem.but(values=None)
+    queries = np.stack([p.query, -p.query])
+    memories = np.stack([p.memory, p.memory[::-1], 0.5 * p.memory])
+    form = p.seed % 3
+    arrays: dict[str, NDArray[Any]]
+    if form == 0:
+        arrays = {"query": queries[:, None], "memory": memories[None]}
+    elif form == 1:
+        arrays = {"query": queries, "memory": p.memory}
+    else:
+        arrays = {"query": p.query, "memory": memories[:, None]}
+    lead = np.broadcast_shapes(arrays["query"].shape[:-2], arrays["memory"].shape[:-2])
+    answer = case.answer(arrays=arrays)
+    if answer.error:
+        raise Broken("raised", f"retrieve raised {answer.error}: {answer.message}")
+    shape = (*lead, *p.query.shape)
+    got = answer.arrays[0]
+    judged: list[Judgement | None] = [require("shape", got.shape == shape, got.shape, shape)]
+    if got.shape != shape:
+        return judged[0]
+    full_query = np.broadcast_to(arrays["query"], shape)
+    full_memory = np.broadcast_to(arrays["memory"], (*lead, *p.memory.shape))
+    for index in np.ndindex(lead):
+        local = p.but(query=full_query[index], memory=full_memory[index])
+        if case.dtype not in local.formats:
+            continue
+        judged.append(compare(f"update{list(index)}", got[index], local.solution.state, update_bound(case, local)))
+    return all_of(*judged)
+
+
+@check("MHN-DOM-2", family="single", claims=("batch",))
+def no_queries_no_results(case: Case) -> Judgement | None:
+    """L = 0 gives an empty result of the right shape, N = 0 gives empty rows."""
+    p = case.problem
+    none = case.answer(arrays={"query": p.query[:0], "memory": p.memory})
+    judged = []
+    said: Any = none.error or none.arrays[0].shape
+    judged.append(require("update of no queries", said == (0, p.query.shape[1]), said, (0, p.query.shape[1])))
+    if case.description.capabilities.empty_rows:
+        nothing = case.answer(arrays={"query": p.query, "memory": p.memory[:0]})
+        zeros = not nothing.error and bool((nothing.arrays[0] == 0).all()) and nothing.arrays[0].shape == p.query.shape
+        judged.append(require("update with no memories", zeros, nothing.error or nothing.arrays[0].tolist(), 0))
+    return all_of(*judged)
+
+
+@check("MHN-UPD-8", family="values", claims=("batch", "tensor_beta"))
+def beta_per_head(case: Case) -> Judgement | None:
+    """A tensor beta over the leading dimensions gives each slice its own beta."""
+    p = case.problem.but(values=None)
+    betas = np.float64(np.float32(p.beta)) * np.array([1.0, 0.5, 2.0])
+    arrays = {"query": np.stack([p.query] * 3), "memory": np.stack([p.memory] * 3), "beta": betas}
+    answer = case.answer(arrays=arrays, beta=None)
+    if answer.error:
+        raise Broken("raised", f"retrieve raised {answer.error}: {answer.message}")
+    got = answer.arrays[0]
+    judged = [require("shape", got.shape == (3, *p.query.shape), got.shape, (3, *p.query.shape))]
+    if not judged[0].holds:
+        return judged[0]
+    local = [p.but(beta=float(b)) for b in betas]
+    compared = [compare(f"update[{i}]", got[i], q.solution.state, update_bound(case, q)) for i, q in enumerate(local)]
+    return all_of(*judged, *compared)
+
+
+def _malformed(case: Case) -> list[tuple[str, dict[str, NDArray[Any]], dict[str, Any]]]:
+    """The argument at fault, the arrays and the options of calls that must be refused."""
+    p = case.problem
+    good: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
+    wide = np.concatenate([p.query, p.query], axis=1)
+    refused: list[tuple[str, dict[str, NDArray[Any]], dict[str, Any]]] = [
+        ("query", {**good, "query": p.query[0]}, {}),
+        ("memory", {**good, "memory": p.memory[0]}, {}),
+        ("query|memory", {**good, "query": wide}, {}),
+        ("beta", good, {"beta": float("nan")}),
+        ("beta", good, {"beta": float("inf")}),
+    ]
+    capabilities = case.description.capabilities
+    if capabilities.masks:
+        refused.append(("keep", {**good, "keep": np.ones(p.memory.shape[0] + 1, dtype=np.bool_)}, {}))
+        refused.append(("keep", {**good, "keep": np.ones(p.memory.shape[0])}, {}))
+    if capabilities.values:
+        refused.append(("values", {**good, "values": np.ones((p.memory.shape[0] + 1, 2))}, {}))
+    if capabilities.steps:
+        refused.append(("steps", good, {"steps": -1}))
+    return refused
+
+
+@check("MHN-DOM-4", family="single", claims=("errors",))
+def malformed_calls_are_refused(case: Case) -> Judgement | None:
+    """A malformed call raises a ValueError or TypeError that names the argument."""
+    judged = []
+    calls = [("retrieve", *rest) for rest in _malformed(case)]
+    good: dict[str, NDArray[Any]] = {"query": case.problem.query, "memory": case.problem.memory}
+    if case.provides("settle"):
+        calls.append(("settle", "eps", good, {"eps": -1.0}))
+        calls.append(("settle", "max_steps", good, {"max_steps": 0}))
+    if case.provides("energy"):
+        calls.append(("energy", "beta", good, {"beta": -1.0}))
+    for quantity, argument, arrays, options in calls:
+        answer = case.answer(quantity, arrays=arrays, **options)
+        named = answer.error in ("ValueError", "TypeError") and any(
+            name in answer.message for name in argument.split("|")
+        )
+        said = f"{answer.error}: {answer.message}" if answer.error else "no error"
+        judged.append(require(f"{quantity} with a bad {argument}", named, said, f"an error naming {argument}"))
+    return all_of(*judged)

@@ -1,0 +1,3 @@
+"""Deliberately wrong implementations."""
+
+FAULTS: dict[str, object] = {}

@@ -1,0 +1,177 @@
+"""What a property says of one case, and the case it looks at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopspec.formats import FORMATS, Format
+from hopspec.properties.calls import Answer, Broken, Call, Description, expected_shape
+from hopspec.properties.problem import Array, Problem
+from hopspec.reference import Enclosed
+from hopspec.types import AccuracyModel
+
+__all__ = ["Case", "Judgement", "all_of", "compare", "require", "within"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The worst comparison of one case.
+
+    Args:
+        ratio: error over bound; the clause is broken where it exceeds 1.
+        what: the quantity and index compared.
+        got: the implementation's number.
+        expected: the number the clause gives.
+        bound: the largest error the clause allows.
+        compared: how many numbers were compared; a judgement with none counts for nothing.
+    """
+
+    ratio: float
+    what: str
+    got: str
+    expected: str
+    bound: float
+    compared: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the clause held in this case."""
+        return self.ratio <= 1.0
+
+
+def compare(what: str, actual: Array, exact: Enclosed, bound: Array) -> Judgement | None:
+    """Judge numbers against an enclosure: broken only if the error less the oracle's radius exceeds the bound.
+
+    Components whose bound is infinite are outside the clause's domain; None if there is nothing else.
+    """
+    error, slack = exact.error(actual)
+    return _worst(what, actual, exact.hi, np.maximum(error - slack, 0.0), bound)
+
+
+def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement | None:
+    """Judge ``|actual - expected| <= bound`` elementwise in float64; equal infinities agree."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.where(actual == expected, 0.0, np.abs(actual - expected))
+    return _worst(what, actual, expected, np.where(np.isnan(error), np.inf, error), bound)
+
+
+def _worst(what: str, actual: Array, expected: Array, error: Array, bound: Array) -> Judgement | None:
+    actual, expected, error, bound = np.broadcast_arrays(actual, expected, error, bound)
+    inside = np.isfinite(bound)
+    count = int(inside.sum())
+    if count == 0:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        ratio = np.where(error == 0, 0.0, error / bound)
+    ratio = np.where(inside, np.where(np.isnan(ratio), np.inf, ratio), -1.0)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    index = "" if ratio.ndim == 0 else str([int(i) for i in at])
+    return Judgement(
+        float(ratio[at]), f"{what}{index}", f"{actual[at]!r}", f"{expected[at]!r}", float(bound[at]), count
+    )
+
+
+def require(what: str, condition: bool, got: Any, expected: Any) -> Judgement:
+    """Judge a yes-or-no statement."""
+    return Judgement(0.0 if condition else math.inf, what, str(got), str(expected), 0.0, 1)
+
+
+def all_of(*judgements: Judgement | None) -> Judgement | None:
+    """The worst of several judgements, their comparisons counted together."""
+    there = [j for j in judgements if j is not None]
+    if not there:
+        return None
+    worst = max(there, key=lambda j: j.ratio)
+    total = sum(j.compared for j in there)
+    return Judgement(worst.ratio, worst.what, worst.got, worst.expected, worst.bound, total)
+
+
+@dataclass
+class Case:
+    """One problem, one dtype, one implementation: what a property is given.
+
+    Args:
+        problem: the inputs.
+        dtype: name of the format the implementation computes in.
+        description: what the implementation claims.
+        model: the accuracy model it is judged under.
+        ask: sends a call to the implementation.
+        form: how the implementation is called: whether it accepts the optional arguments.
+    """
+
+    problem: Problem
+    dtype: str
+    description: Description
+    model: AccuracyModel
+    ask: Callable[[Call], Answer]
+    cache: dict[Any, Answer] = field(default_factory=dict)
+
+    @property
+    def format(self) -> Format:
+        """The format of ``dtype``."""
+        return FORMATS[self.dtype]
+
+    def provides(self, quantity: str) -> bool:
+        """Whether the implementation has this callable."""
+        return quantity in self.description.quantities
+
+    def answer(
+        self,
+        quantity: str = "retrieve",
+        problem: Problem | None = None,
+        *,
+        fresh: bool = False,
+        layout: str = "contiguous",
+        arrays: dict[str, NDArray[Any]] | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Make a call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``."""
+        p = problem or self.problem
+        arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
+        if p.keep is not None:
+            arguments["keep"] = p.keep
+        if p.values is not None:
+            arguments["values"] = p.values
+        arguments |= arrays or {}
+        options = {"beta": p.beta, **options}
+        key = (id(p), quantity, layout, tuple(sorted(options.items())))
+        if not fresh and arrays is None and key in self.cache:
+            return self.cache[key]
+        answer = self.ask(Call(quantity, self.dtype, arguments, options, layout))
+        if arrays is None:
+            # Holding the problem keeps its id from being used again while the cache lives.
+            self.cache[key] = answer
+            self._held.append(p)
+        return answer
+
+    def __post_init__(self) -> None:
+        self._held: list[Problem] = []
+
+    def value(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Array:
+        """The array a call gives.
+
+        Raises:
+            Broken: if it raised, or the result has not the shape of the clauses.
+        """
+        return self.fields(quantity, problem, **options)[0]
+
+    def fields(self, quantity: str, problem: Problem | None = None, **options: Any) -> tuple[Array, ...]:
+        """All arrays a call gives, checked for shape."""
+        answer = self.answer(quantity, problem, **options)
+        if answer.error:
+            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
+        p = problem or self.problem
+        arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
+        if p.values is not None:
+            arguments["values"] = p.values
+        arguments |= options.get("arrays") or {}
+        shape = expected_shape(Call(quantity, self.dtype, arguments))
+        if answer.arrays[0].shape != shape:
+            raise Broken("shape", f"{quantity} returned shape {answer.arrays[0].shape}, expected {shape}")
+        return tuple(np.asarray(a, dtype=np.float64) for a in answer.arrays)

@@ -1,0 +1,96 @@
+"""Descriptors of implementations nobody here wrote, and of the reference itself, on PyTorch tensors.
+
+They claim what their documentation says, no more; everything else is observed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from hopspec import reference
+from hopspec.properties.models import MODELS
+from hopspec.types import Capabilities, Implementation
+
+__all__ = ["REFERENCE", "TORCH_EAGER", "TORCH_SDPA"]
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+def sdpa(query: torch.Tensor, memory: torch.Tensor, *, beta: float, **options: Any) -> torch.Tensor:
+    """One update through ``torch.nn.functional.scaled_dot_product_attention``."""
+    keep, values = options.get("keep"), options.get("values")
+    source = memory if values is None else values
+    mask = keep if keep is None or keep.ndim > 1 else keep[None, :]
+    out: torch.Tensor = F.scaled_dot_product_attention(query, memory, source, attn_mask=mask, scale=beta)
+    return out
+
+
+def eager(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:
+    """One update the way a person writes it: two matrix products around a softmax."""
+    return torch.softmax(beta * (query @ memory.mT), dim=-1) @ memory
+
+
+def eager_log_normalizer(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:
+    """The logarithm of the sum of exponentials of the scores, in float32 at least."""
+    wide = torch.promote_types(query.dtype, torch.float32)
+    return torch.logsumexp(beta * (query.to(wide) @ memory.to(wide).mT), dim=-1)
+
+
+def _name(x: torch.Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _reference(function: Any) -> Any:
+    def call(query: torch.Tensor, memory: torch.Tensor, *, beta: float, **options: Any) -> torch.Tensor:
+        half = function is not reference.update and query.dtype in (torch.bfloat16, torch.float16)
+        to = "float32" if half else _name(query)
+        keywords = {k: v.tolist() if isinstance(v, torch.Tensor) else v for k, v in options.items()}
+        rows = function(query.double().tolist(), memory.double().tolist(), beta=beta, to=to, **keywords)
+        return torch.tensor(rows, dtype=torch.float64).to(getattr(torch, to))
+
+    return call
+
+
+def _rounded(query: torch.Tensor, memory: torch.Tensor, *, beta: float, bits: int) -> torch.Tensor:
+    rows = reference.rounded_update(query.tolist(), memory.tolist(), beta=beta, bits=bits)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+REFERENCE: Implementation[torch.Tensor] = Implementation(
+    name="reference",
+    retrieve=_reference(reference.update),
+    log_normalizer=_reference(reference.log_normalizer),
+    energy=_reference(reference.energy),
+    rounded=_rounded,
+    capabilities=Capabilities(
+        dtypes=DTYPES,
+        masks=True,
+        values=True,
+        beta_range=(-float("inf"), float("inf")),
+        empty_rows=True,
+        nan_isolation=True,
+        finite_range=True,
+        strides=True,
+        deterministic=True,
+        correctly_rounded=True,
+        max_size=3000,
+    ),
+    accuracy=tuple(MODELS[f"wide-{d}"] for d in DTYPES),
+)
+
+TORCH_SDPA: Implementation[torch.Tensor] = Implementation(
+    name="torch-sdpa",
+    retrieve=sdpa,
+    capabilities=Capabilities(dtypes=DTYPES, masks=True, values=True, batch=True, strides=True),
+)
+
+TORCH_EAGER: Implementation[torch.Tensor] = Implementation(
+    name="torch-eager",
+    retrieve=eager,
+    log_normalizer=eager_log_normalizer,
+    capabilities=Capabilities(dtypes=DTYPES, batch=True, strides=True),
+    accuracy=tuple(MODELS[f"eager-{d}"] for d in DTYPES),
+)

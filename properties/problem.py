@@ -1,0 +1,118 @@
+"""A problem: the inputs of one retrieval, as exact float64 images of narrower formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from hopspec.reference import Solution, solve
+
+__all__ = ["Array", "Mask", "Problem", "fits", "round_to"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def round_to(x: Array, fmt: Format) -> Array:
+    """Round to the nearest element of ``fmt``, ties to even, saturating at its largest element."""
+    with np.errstate(under="ignore"):
+        mantissa, exponent = np.frexp(x)
+        grid = np.maximum(exponent - fmt.precision, fmt.least_exponent)
+        rounded = np.ldexp(np.rint(np.ldexp(mantissa, exponent - grid)), grid)
+    limit = float(fmt.largest)
+    return np.asarray(np.clip(rounded, -limit, limit), dtype=np.float64)
+
+
+def fits(x: Array, fmt: Format) -> bool:
+    """Whether every finite entry of ``x`` is an element of ``fmt``."""
+    finite = x[np.isfinite(x)]
+    return bool(np.array_equal(round_to(finite, fmt), finite))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One retrieval problem.
+
+    Args:
+        query: state patterns, ``[L, d]``.
+        memory: stored patterns, ``[N, d]``.
+        beta: inverse temperature.
+        keep: True where a memory takes part, ``[N]`` or ``[L, N]``; None keeps all.
+        values: what the last association reads out, ``[N, dv]``; None reads the memory.
+        regimes: names of the regimes the problem was drawn from, counted in the report.
+        eps: stop threshold, for settling.
+        max_steps: largest number of updates, for settling.
+        steps: number of updates, for several steps.
+        seed: seed of whatever else a property draws (permutations, rotations, directions).
+    """
+
+    query: Array
+    memory: Array
+    beta: float
+    keep: Mask | None = None
+    values: Array | None = None
+    regimes: tuple[str, ...] = ()
+    eps: float = 0.0
+    max_steps: int = 100
+    steps: int = 1
+    seed: int = 0
+    origin: str = field(default="drawn", compare=False)
+
+    @cached_property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats in which every input is exact."""
+        arrays = [self.query, self.memory] + ([] if self.values is None else [self.values])
+        order = (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)
+        return tuple(f.name for f in order if all(fits(a, f) for a in arrays))
+
+    @cached_property
+    def solution(self) -> Solution:
+        """The exact solution, computed once."""
+        return solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+
+    @property
+    def size(self) -> tuple[int, float]:
+        """Order used when looking for the smallest failing problem."""
+        cells = self.query.size + self.memory.size
+        finite = np.concatenate([self.query.ravel(), self.memory.ravel()])
+        finite = finite[np.isfinite(finite)]
+        return cells, float(np.count_nonzero(finite)) + float(np.count_nonzero(finite != np.rint(finite))) / 2
+
+    def but(self, **changes: Any) -> Problem:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A fresh generator from ``seed``."""
+        return np.random.default_rng(self.seed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-ready form with every number as a hexadecimal float, so that nothing is lost."""
+        record: dict[str, Any] = {
+            "query": hexadecimal(self.query),
+            "memory": hexadecimal(self.memory),
+            "beta": float(self.beta).hex(),
+        }
+        if self.keep is not None:
+            record["keep"] = self.keep.tolist()
+        if self.values is not None:
+            record["values"] = hexadecimal(self.values)
+        return record
+
+
+def hexadecimal(x: Array) -> Any:
+    """Nested lists of ``float.hex`` strings."""
+    if x.ndim == 0:
+        return float(x).hex()
+    return [hexadecimal(row) for row in x]
+
+
+def storage(name: str) -> Format:
+    """The format of a dtype name."""
+    return FORMATS[name]

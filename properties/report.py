@@ -1,0 +1,206 @@
+"""The report for a person (terminal) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hopspec.clauses import load_clauses
+from hopspec.properties.results import Cell, Failure, Report, Verdict
+
+__all__ = ["as_json", "print_report", "reproduction", "write_json"]
+
+STYLES = {
+    Verdict.HOLDS: "green",
+    Verdict.BROKEN: "bold red",
+    Verdict.TOO_FEW: "red",
+    Verdict.NOT_CLAIMED: "dim",
+    Verdict.NOT_REACHED: "yellow",
+}
+
+
+def _ordered(report: Report) -> list[str]:
+    there = {c.clause for c in report.cells}
+    return [i for i in load_clauses() if i in there]
+
+
+def _cell_text(cells: list[Cell], verdict: Verdict) -> Text:
+    if not cells:
+        return Text("-", style="dim")
+    claimed = [c for c in cells if not c.unclaimed]
+    style = STYLES[verdict]
+    if verdict is Verdict.NOT_CLAIMED:
+        cases, broken = sum(c.cases for c in cells), sum(c.broken for c in cells)
+        seen = "" if not cases else f"broke {broken}/{cases}" if broken else f"held {cases}/{cases}"
+        return Text(f"not claimed {seen}".strip(), style=style)
+    cases = sum(c.cases for c in claimed)
+    if verdict is Verdict.BROKEN:
+        failures = [c.failure for c in claimed if c.failure is not None]
+        worst = max(f.ratio for f in failures)
+        size = failures[0].kind if math.isinf(worst) and failures[0].kind != "bound" else f"{worst:.3g}x"
+        return Text(f"BROKEN {sum(c.broken for c in claimed)}/{cases} {size}", style=style)
+    return Text(f"{verdict.value} {cases}  {max(c.worst for c in claimed):.2g}", style=style)
+
+
+def _table(report: Report) -> Table:
+    clauses = load_clauses()
+    dtypes = list(dict.fromkeys(c.dtype for c in report.cells))
+    names = list(dict.fromkeys(c.implementation for c in report.cells))
+    table = Table(title="verdict  cases  worst error/bound", title_justify="left", pad_edge=False)
+    table.add_column("clause", no_wrap=True)
+    table.add_column("implementation", no_wrap=True)
+    for dtype in dtypes:
+        table.add_column(dtype)
+    for clause in _ordered(report):
+        for k, name in enumerate(names):
+            rows = [
+                _cell_text(report.of(clause, name, dtype), report.verdict(clause, name, dtype)) for dtype in dtypes
+            ]
+            label = f"{clause} {clauses[clause].title}"
+            table.add_row(label if k == 0 else "", name, *rows, end_section=k == len(names) - 1)
+    return table
+
+
+def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu") -> str:
+    """Python that makes the failing call again, every number exact."""
+    p = failure.problem
+    lines = [
+        "import numpy as np, torch",
+        "from hopspec.properties.session import resolve",
+        f"f = resolve({target!r}).retrieve",
+        "def exact(rows): return torch.tensor(np.vectorize(float.fromhex, otypes=[float])(np.array(rows)))",
+        f"put = dict(dtype=torch.{cell.dtype}, device={device!r})",
+        f"query = exact({p.as_dict()['query']!r}).to(**put)",
+        f"memory = exact({p.as_dict()['memory']!r}).to(**put)",
+    ]
+    extra = ""
+    if p.keep is not None:
+        lines.append(f"keep = torch.tensor({p.keep.tolist()!r}, device={device!r})")
+        extra += ", keep=keep"
+    if p.values is not None:
+        lines.append(f"values = exact({p.as_dict()['values']!r}).to(**put)")
+        extra += ", values=values"
+    lines.append(f"print(f(query, memory, beta={p.beta!r}{extra}))")
+    inputs = "query.tolist(), memory.tolist()"
+    extra = extra.replace("keep=keep", "keep=keep.tolist()").replace("values=values", "values=values.tolist()")
+    lines.append(f"import hopspec.reference; print(hopspec.reference.update({inputs}, beta={p.beta!r}{extra}))")
+    return "\n".join(lines)
+
+
+def _print_failure(console: Console, report: Report, cell: Cell) -> None:
+    failure = cell.failure
+    assert failure is not None
+    clause = load_clauses()[cell.clause]
+    p = failure.problem
+    console.print(f"[bold red]{cell.clause}[/] {clause.title}: {cell.implementation}, {cell.dtype} ({cell.check})")
+    shape = f"{p.query.shape[0]} queries, {p.memory.shape[0]} memories, width {p.memory.shape[1]}, beta {p.beta!r}"
+    console.print(f"  smallest input found: {shape}", highlight=False)
+    if failure.kind == "bound":
+        times = "" if math.isinf(failure.ratio) else f" ({failure.ratio:.3g} times the bound)"
+        console.print(f"  {failure.what}: got {failure.got}, expected {failure.expected}", highlight=False, markup=False)
+        console.print(f"  allowed error {failure.bound:.3g}{times}", highlight=False)
+    else:
+        console.print(f"  {failure.kind}: {failure.what}", highlight=False, markup=False)
+    target = report.settings["targets"][0] if len(report.settings["targets"]) == 1 else cell.implementation
+    if p.query.size + p.memory.size <= 64:
+        console.print("  to reproduce:")
+        for line in reproduction(cell, failure, target, report.settings["device"]).splitlines():
+            console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+    else:
+        console.print("  the inputs are in the JSON report")
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print models, table, failures and the closing line."""
+    for name, models in report.models.items():
+        environment = ", ".join(f"{k} {v}" for k, v in report.environments[name].items())
+        console.print(f"[bold]{name}[/] ({environment})")
+        for dtype, model in models.items():
+            like = report.behaves_like.get(name, {}).get(dtype, "?")
+            console.print(f"  {dtype}: judged under {model}; behaves like {like}", highlight=False)
+    if report.cells:
+        console.print(_table(report))
+    shown: set[tuple[str, str]] = set()
+    for cell in report.broken:
+        if (cell.clause, cell.implementation) not in shown:
+            shown.add((cell.clause, cell.implementation))
+            _print_failure(console, report, cell)
+    for cell in report.cells:
+        if cell.verdict is Verdict.TOO_FEW and not report.interrupted:
+            console.print(
+                f"[red]{cell.clause} {cell.implementation} {cell.dtype}: {cell.check} was given "
+                f"{cell.cases} cases of the {cell.needed} it needs[/]"
+            )
+    for name, reason in report.unusable.items():
+        console.print(f"[bold red]{name} could not be verified:[/] {reason}", highlight=False)
+    if report.interrupted:
+        console.print("[yellow]interrupted: this is what was done until then[/]")
+    cases = sum(c.cases for c in report.cells if not c.unclaimed)
+    word = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}[report.exit_status]
+    console.print(f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{word}[/]", highlight=False)
+
+
+def _number(x: float) -> float | str:
+    return x if math.isfinite(x) else repr(x)
+
+
+def _failure_json(failure: Failure) -> dict[str, Any]:
+    return {
+        "property": failure.check,
+        "kind": failure.kind,
+        "what": failure.what,
+        "got": failure.got,
+        "expected": failure.expected,
+        "bound": _number(failure.bound),
+        "ratio": _number(failure.ratio),
+        "problem": failure.problem.as_dict(),
+    }
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as JSON-ready data; non-finite numbers are strings."""
+    cells = [
+        {
+            "clause": c.clause,
+            "property": c.check,
+            "implementation": c.implementation,
+            "dtype": c.dtype,
+            "verdict": c.verdict.value,
+            "unclaimed": c.unclaimed,
+            "cases": c.cases,
+            "comparisons": c.compared,
+            "outside_domain": c.outside,
+            "worst_ratio": _number(c.worst),
+            "broken": c.broken,
+            "failure": None if c.failure is None else _failure_json(c.failure),
+        }
+        for c in report.cells
+    ]
+    settings = {k: list(v) if isinstance(v, tuple) else v for k, v in report.settings.items()}
+    return {
+        "format": 1,
+        "exit_status": report.exit_status,
+        "interrupted": report.interrupted,
+        "seconds": report.seconds,
+        "problems": report.problems,
+        "settings": settings,
+        "environments": report.environments,
+        "models": report.models,
+        "behaves_like": report.behaves_like,
+        "unusable": report.unusable,
+        "regimes": dict(report.regimes),
+        "cells": cells,
+    }
+
+
+def write_json(report: Report, path: Path) -> None:
+    """Write the report to ``path``, complete or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
+    partial.replace(path)

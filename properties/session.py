@@ -1,0 +1,179 @@
+"""The implementation's side of a run: resolves it, converts arrays, calls it, watches its inputs.
+
+Runs in the child process (or in the parent with ``--in-process``). This is the only module that imports
+PyTorch, and only for implementations that use it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopspec.properties.builtin import BUILTIN, FAULT_PREFIX
+from hopspec.properties.calls import Answer, Call, Description
+from hopspec.types import Capabilities, Implementation, Settled
+
+__all__ = ["QUANTITIES", "Session", "resolve"]
+
+QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded")
+
+
+class Unusable(Exception):
+    """The target names nothing that can be verified."""
+
+
+def resolve(target: str) -> Implementation[Any]:
+    """The implementation that ``target`` names: a built-in name, or ``package.module:object``.
+
+    A plain callable becomes a descriptor that claims one update in the floating-point dtypes of PyTorch.
+
+    Raises:
+        Unusable: if it cannot be imported or is not callable; the message says which and why.
+    """
+    if target.startswith(FAULT_PREFIX):
+        from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
+
+        name = target.removeprefix(FAULT_PREFIX)
+        if name not in FAULTS:
+            raise Unusable(f"no fault named {name!r}; `hopspec faults` lists them")
+        return FAULTS[name].implementation
+    path = BUILTIN.get(target, target)
+    if ":" not in path:
+        known = ", ".join(BUILTIN)
+        raise Unusable(f"{target!r} is neither a built-in ({known}) nor of the form package.module:object")
+    module_name, _, attribute = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise Unusable(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise Unusable(f"module {module_name!r} has no attribute {attribute!r}") from None
+    if isinstance(found, Implementation):
+        return found
+    if callable(found):
+        every = Capabilities(dtypes=("float32", "float64", "bfloat16", "float16"))
+        return Implementation(name=target, retrieve=found, capabilities=every)
+    raise Unusable(f"{target!r} is a {type(found).__name__}; expected a callable or a hopspec.Implementation")
+
+
+class Session:
+    """Answers :class:`Call` objects with one implementation.
+
+    Args:
+        target: as :func:`resolve` takes it.
+        device: device the arrays are put on, for example ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, target: str, device: str = "cpu") -> None:
+        self.implementation = resolve(target)
+        self.device = device
+        self.uses_torch = self.implementation.to_array is None
+        if self.uses_torch:
+            import torch  # noqa: PLC0415
+
+            torch.set_num_threads(1)
+            self.torch = torch
+
+    def describe(self) -> Description:
+        """What the implementation claims, and the environment its arithmetic depends on."""
+        of = self.implementation
+        environment = {"python": platform.python_version(), "machine": platform.machine(), "device": self.device}
+        if self.uses_torch:
+            environment["torch"] = self.torch.__version__
+            environment["cpu_capability"] = self.torch.backends.cpu.get_cpu_capability()
+        quantities = tuple(q for q in QUANTITIES if getattr(of, q) is not None)
+        return Description(of.name, quantities, of.capabilities, of.accuracy, environment)
+
+    def answer(self, call: Call) -> Answer:
+        """Make one call; an exception of the implementation becomes part of the answer."""
+        function = getattr(self.implementation, call.quantity)
+        arguments = {name: self._put(array, call, name) for name, array in call.arguments.items()}
+        before = {name: self._bits(array) for name, array in arguments.items()}
+        beta = arguments.get("beta", call.options.get("beta"))
+        keywords = {k: v for k, v in call.options.items() if k != "beta"}
+        keywords |= {k: v for k, v in arguments.items() if k not in ("query", "memory", "beta")}
+        self._poison(call)
+        try:
+            result = function(arguments["query"], arguments["memory"], beta=beta, **keywords)
+            answer = self._take(result)
+        except Exception as error:
+            answer = Answer(error=type(error).__name__, message=str(error))
+        mutated = tuple(name for name, array in arguments.items() if self._bits(array) != before[name])
+        return replace(answer, mutated=mutated)
+
+    def _put(self, array: NDArray[Any], call: Call, name: str) -> Any:
+        if self.implementation.to_array is not None:
+            return self.implementation.to_array(array, "bool" if array.dtype == np.bool_ else call.dtype)
+        tensor = self.torch.from_numpy(np.array(array))
+        if tensor.dtype != self.torch.bool:
+            wide = name == "beta" and call.dtype != "float64"
+            tensor = tensor.to(self.torch.float32 if wide else getattr(self.torch, call.dtype))
+        tensor = tensor.to(self.device)
+        if tensor.ndim < 2 or call.layout == "contiguous":
+            return tensor
+        return self._relay(tensor, call.layout)
+
+    def _relay(self, tensor: Any, layout: str) -> Any:
+        """The same numbers with other strides; the gaps hold NaN so that a kernel ignoring strides shows."""
+        if layout == "transposed":
+            return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+        shape = list(tensor.shape)
+        filler: Any = tensor.dtype == self.torch.bool or float("nan")
+        if layout == "every-other-row":
+            shape[-2] *= 2
+            buffer = self.torch.full(shape, filler, dtype=tensor.dtype, device=tensor.device)
+            view = buffer[..., ::2, :]
+        elif layout == "every-other-column":
+            shape[-1] *= 2
+            buffer = self.torch.full(shape, filler, dtype=tensor.dtype, device=tensor.device)
+            view = buffer[..., ::2]
+        elif layout == "offset":
+            shape[-1] += 3
+            buffer = self.torch.full(shape, filler, dtype=tensor.dtype, device=tensor.device)
+            view = buffer[..., 3:]
+        else:
+            raise ValueError(f"unknown layout {layout!r}")
+        view.copy_(tensor)
+        return view
+
+    def _poison(self, call: Call) -> None:
+        """Leave NaN in freshly freed blocks, so that an output element never written shows."""
+        if not self.uses_torch:
+            return
+        shape = call.arguments["query"].shape
+        dtype = getattr(self.torch, call.dtype)
+        blocks = [self.torch.full(shape, float("nan"), dtype=dtype, device=self.device) for _ in range(2)]
+        del blocks
+
+    def _bits(self, array: Any) -> bytes:
+        if self.implementation.from_array is not None:
+            return np.asarray(self.implementation.from_array(array)).tobytes()
+        plain = array.detach().cpu().contiguous()
+        return bytes(plain.view(self.torch.uint8).numpy().tobytes()) if plain.numel() else b""
+
+    def _take(self, result: Any) -> Answer:
+        parts = tuple(result) if isinstance(result, Settled) else (result,)
+        if self.implementation.from_array is not None:
+            arrays = tuple(np.asarray(self.implementation.from_array(p)) for p in parts)
+            return Answer(arrays, tuple(str(a.dtype) for a in arrays))
+        for part in parts:
+            if not isinstance(part, self.torch.Tensor):
+                return Answer(error="TypeError", message=f"returned {type(part).__name__}, expected a Tensor")
+        on_device = all(p.device.type == self.torch.device(self.device).type for p in parts)
+        names = tuple(str(p.dtype).removeprefix("torch.") for p in parts)
+        plain = [p.detach().cpu() for p in parts]
+        arrays = tuple((p.double() if p.is_floating_point() else p).contiguous().numpy() for p in plain)
+        return Answer(arrays, names, on_device)

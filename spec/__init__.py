@@ -1,0 +1,70 @@
+"""Modern Hopfield networks: what they compute, to the last bit, and a fast path shown to agree.
+
+The functions below run on PyTorch tensors and come from :mod:`hopspec.fastpath`, which is loaded when one of
+them is first used: ``import hopspec`` and :mod:`hopspec.reference` need no PyTorch.
+
+==================  ==========================================================  ==============
+name                what it computes                                            clause
+==================  ==========================================================  ==============
+`retrieve`          the update, applied ``steps`` times                         MHN-UPD-3
+`association`       the weights of the memories                                 MHN-UPD-2
+`log_normalizer`    natural logarithm of the sum of the exponentiated logits    MHN-LSE-1
+`energy`            the energy that the update decreases                        MHN-ENE-1
+`settle`            updates until the state of each query stops moving          MHN-SET-1
+`Memory`            a prepared memory, accepted wherever a tensor is            MHN-DOM-1
+==================  ==========================================================  ==============
+"""
+
+from typing import TYPE_CHECKING
+
+from hopspec.formats import Format
+from hopspec.precision import Precision
+from hopspec.types import AccuracyModel, Capabilities, Exact, Implementation, Settled, Status, Update
+
+__all__ = [
+    "AccuracyModel",
+    "Capabilities",
+    "Exact",
+    "Format",
+    "Implementation",
+    "Memory",
+    "Precision",
+    "Settled",
+    "Status",
+    "Update",
+    "__version__",
+    "association",
+    "energy",
+    "log_normalizer",
+    "retrieve",
+    "settle",
+]
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hopspec.fastpath import Memory, association, energy, log_normalizer, retrieve, settle
+else:
+    # Type checkers must not see this `__getattr__`: with it, every misspelt name would have a type.
+    import importlib
+
+    _FROM_FASTPATH = frozenset({"Memory", "association", "energy", "log_normalizer", "retrieve", "settle"})
+
+    def __getattr__(name):
+        if name not in _FROM_FASTPATH:
+            raise AttributeError(f"module 'hopspec' has no attribute {name!r}")
+        try:
+            fastpath = importlib.import_module("hopspec.fastpath")
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ImportError(
+                f"hopspec.{name} needs PyTorch, which is not installed; run: pip install 'hopspec[fast]'",
+                name="torch",
+            ) from error
+        value = getattr(fastpath, name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "importlib"})

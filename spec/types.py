@@ -1,0 +1,195 @@
+"""Types and Protocols shared by the reference, the fast path and the properties.
+
+Nothing here imports PyTorch: arrays are the type variable ``A`` (``torch.Tensor``, ``numpy.ndarray``, ...).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from hopspec.formats import FLOAT32, Format
+
+__all__ = [
+    "AccuracyModel",
+    "Capabilities",
+    "Exact",
+    "Implementation",
+    "Settled",
+    "Status",
+    "Update",
+]
+
+A = TypeVar("A")
+A_contra = TypeVar("A_contra")
+
+
+class Status(enum.IntEnum):
+    """How the iteration of one query ended (clause MHN-SET-2)."""
+
+    CONVERGED = 0
+    STALLED = 1
+    MAX_STEPS = 2
+    NONFINITE = 3
+
+
+class Settled(NamedTuple, Generic[A]):
+    """Result of :func:`hopspec.settle`; every field has one entry per query (clause MHN-SET-2).
+
+    Args:
+        state: the last state, ``[..., L, d]``.
+        energy: its energy, ``[..., L]``.
+        residual: Euclidean length of the last step, ``[..., L]``.
+        steps: number of updates applied, ``[..., L]``, integers.
+        status: a :class:`Status` code per query, ``[..., L]``, integers.
+    """
+
+    state: A
+    energy: A
+    residual: A
+    steps: A
+    status: A
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A real number known to lie in ``[value - radius, value + radius]``.
+
+    Args:
+        value: an ``mpmath`` number with at most ``bits`` significant bits.
+        radius: a proved bound on the distance to the true number; 0 where ``exact``.
+        bits: working precision of ``value``.
+        exact: whether ``value`` is the true number itself.
+    """
+
+    value: Any
+    radius: Any
+    bits: int
+    exact: bool
+
+
+@runtime_checkable
+class Update(Protocol[A_contra]):
+    """The least that can be verified: one update ``f(query[L, d], memory[N, d], *, beta) -> [L, d]``."""
+
+    def __call__(self, query: A_contra, memory: A_contra, /, *, beta: float) -> Any:
+        """Return the update of every query, ``[L, d]`` (clause MHN-UPD-3)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyModel:
+    """The arithmetic an implementation claims, from which its error bounds follow (clause MHN-BND-1).
+
+    Args:
+        name: name used by ``--model`` and in reports, for example ``"flash-float32"``.
+        storage: format of inputs and outputs.
+        accumulation: format in which products are summed and exponentials taken.
+        exp_error: relative error of one computed exponential.
+        exp_flush: absolute error below which an exponential may be flushed to zero.
+        log_error: relative error of one computed logarithm.
+        score_roundings: how often a score is rounded to ``storage`` on its way to the exponential: 0, 1 or 2.
+        pre_scale: whether query and memory are multiplied by ``sqrt(beta)`` and rounded to ``storage`` first.
+        round_weights: whether weights are rounded to ``storage`` before they multiply the memory.
+        rounded_denominator: whether the denominator sums the rounded weights.
+        normalize_first: whether weights are divided by their sum before they multiply the memory.
+        block: keys per block of an online softmax; 0 where the softmax is taken in one piece.
+        base2: whether exponentials are taken as ``exp2(t * log2(e))``.
+        nearest: whether additions round to nearest (false for truncating tensor cores).
+        exp_zero_is_one: whether the computed ``exp(0)`` is exactly 1.
+        output: format of log-normalizers and energies.
+    """
+
+    name: str
+    storage: Format
+    accumulation: Format
+    exp_error: float
+    exp_flush: float = 0.0
+    log_error: float = 0.0
+    score_roundings: int = 0
+    pre_scale: bool = False
+    round_weights: bool = False
+    rounded_denominator: bool = False
+    normalize_first: bool = False
+    block: int = 0
+    base2: bool = False
+    nearest: bool = True
+    exp_zero_is_one: bool = False
+    output: Format = FLOAT32
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an implementation claims. A claim is tested; what is not claimed is reported, never skipped silently.
+
+    Args:
+        dtypes: names of formats it accepts, see :data:`hopspec.formats.FORMATS`.
+        devices: device types it runs on.
+        masks: takes ``keep`` (clauses MHN-MSK).
+        values: takes ``values`` (clause MHN-UPD-4).
+        steps: takes ``steps`` (clause MHN-UPD-6).
+        batch: takes leading dimensions (clause MHN-DOM-2).
+        tensor_beta: takes ``beta`` as an array over the leading dimensions.
+        beta_range: least and largest ``beta`` it accepts.
+        empty_rows: gives the empty-row values of clause MHN-MSK-4.
+        nan_isolation: keeps non-finite inputs to the rows clauses MHN-NFI-1 and MHN-NFI-2 name.
+        finite_range: finite inputs of any size give finite updates (clause MHN-NFI-3).
+        strides: accepts views with any strides (clause MHN-DOM-6).
+        deterministic: same inputs, same bits (clause MHN-DOM-7).
+        errors: raises the errors of clause MHN-DOM-4.
+        correctly_rounded: every result is the true one rounded once (clause MHN-PRC-4).
+        max_size: largest ``L * N * d`` worth asking of a slow implementation; 0 for no limit.
+    """
+
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    masks: bool = False
+    values: bool = False
+    steps: bool = False
+    batch: bool = False
+    tensor_beta: bool = False
+    beta_range: tuple[float, float] = (0.0, float("inf"))
+    empty_rows: bool = False
+    nan_isolation: bool = False
+    finite_range: bool = False
+    strides: bool = False
+    deterministic: bool = False
+    errors: bool = False
+    correctly_rounded: bool = False
+    max_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation(Generic[A]):
+    """A frozen description of an implementation under test and of what it claims.
+
+    Every callable takes ``(query, memory, *, beta)`` and, where the capability is claimed, ``keep``, ``values``
+    and ``steps``. A callable left out is a quantity not claimed.
+
+    Args:
+        name: name in reports.
+        retrieve: the update, ``[..., L, d]``.
+        log_normalizer: ``[..., L]``, natural logarithm, not divided by beta.
+        energy: ``[..., L]``.
+        association: the weights, ``[..., L, N]``.
+        settle: also takes ``eps`` and ``max_steps``; returns a :class:`Settled`.
+        rounded: the update with every operation rounded to ``bits`` bits; takes ``bits``.
+        capabilities: what is claimed.
+        accuracy: one model per dtype; a dtype without one is judged under the loosest built-in model.
+        to_array: from a NumPy array (inputs) and a dtype name to the implementation's array type; None for PyTorch.
+        from_array: back to a NumPy array; None for PyTorch.
+    """
+
+    name: str
+    retrieve: Callable[..., Any]
+    log_normalizer: Callable[..., Any] | None = None
+    energy: Callable[..., Any] | None = None
+    association: Callable[..., Any] | None = None
+    settle: Callable[..., Any] | None = None
+    rounded: Callable[..., Any] | None = None
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    accuracy: tuple[AccuracyModel, ...] = ()
+    to_array: Callable[[Any, str], Any] | None = None
+    from_array: Callable[[Any], Any] | None = None

@@ -1,0 +1,87 @@
+"""Right use of every public name, with the type that each must have for a project that installs hopspec."""
+
+from collections.abc import Callable
+from typing import Any, assert_type
+
+import hopspec
+import hopspec.reference as reference
+import torch
+from torch import Tensor
+
+QUERY = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+MEMORY = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+KEEP = torch.tensor([True, True, False])
+
+
+def my_update(query: Tensor, memory: Tensor, /, *, beta: float) -> Tensor:
+    """An update of one's own: the least that can be verified."""
+    return torch.softmax(beta * query @ memory.T, dim=-1) @ memory
+
+
+class MyUpdate:
+    """A callable object conforms as well as a function does."""
+
+    def __call__(self, query: Tensor, memory: Tensor, /, *, beta: float, scale: float = 1.0) -> Tensor:
+        """Return the update; a further argument with a default value does no harm."""
+        return my_update(query, memory, beta=beta * scale)
+
+
+def the_fast_path() -> None:
+    """The functions on tensors."""
+    memory = hopspec.Memory(MEMORY, values=2 * MEMORY, keep=KEEP)
+    assert_type(memory, hopspec.Memory)
+    assert_type(hopspec.retrieve(QUERY, MEMORY, beta=1.0), Tensor)
+    assert_type(hopspec.retrieve(QUERY, MEMORY, beta=2, values=MEMORY, keep=KEEP, steps=2), Tensor)
+    assert_type(hopspec.retrieve(QUERY, memory, beta=torch.tensor(2.0)), Tensor)
+    assert_type(hopspec.association(QUERY, MEMORY, beta=1.0, keep=KEEP), Tensor)
+    assert_type(hopspec.log_normalizer(QUERY, MEMORY, beta=1.0, keep=KEEP), Tensor)
+    assert_type(hopspec.energy(QUERY, MEMORY, beta=1.0, keep=KEEP), Tensor)
+    settled = hopspec.settle(QUERY, MEMORY, beta=1.0, keep=KEEP, eps=1e-3, max_steps=10, method="picard")
+    assert_type(settled, hopspec.Settled[Tensor])
+    assert_type(settled.state, Tensor)
+    assert_type(settled.energy, Tensor)
+    assert_type(settled.residual, Tensor)
+    assert_type(settled.steps, Tensor)
+    assert_type(settled.status, Tensor)
+
+
+def the_shared_types() -> None:
+    """The types that every package speaks."""
+    assert_type(hopspec.__version__, str)
+    assert_type(hopspec.Status(0), hopspec.Status)
+    assert_type(hopspec.Status.CONVERGED.name, str)
+    single = hopspec.Format("single", 24, -126, 127)
+    assert_type(single, hopspec.Format)
+    assert_type(single.unit_roundoff, float)
+    assert_type(hopspec.Precision.fixed(53), hopspec.Precision)
+    assert_type(hopspec.Precision.polynomial(2).bits(10), int)
+    assert_type(hopspec.Exact(1, 0, 53, True), hopspec.Exact)
+    assert_type(hopspec.Exact(1, 0, 53, True).radius, Any)
+
+
+def a_description() -> hopspec.Implementation[Tensor]:
+    """An implementation of one's own and what it claims."""
+    single = hopspec.Format("single", 24, -126, 127)
+    model = hopspec.AccuracyModel("mine", storage=single, accumulation=single, exp_error=2.0**-22)
+    assert_type(model, hopspec.AccuracyModel)
+    assert_type(model.accumulation, hopspec.Format)
+    capabilities = hopspec.Capabilities(dtypes=("float32",), masks=False)
+    assert_type(capabilities, hopspec.Capabilities)
+    assert_type(capabilities.beta_range, tuple[float, float])
+    function: hopspec.Update[Tensor] = my_update
+    callable_object: hopspec.Update[Tensor] = MyUpdate()
+    assert isinstance(function, hopspec.Update)
+    assert_type(callable_object(QUERY, MEMORY, beta=1.0), Any)
+    return hopspec.Implementation("mine", my_update, capabilities=capabilities, accuracy=(model,))
+
+
+def the_reference() -> None:
+    """The exact functions, on anything that holds numbers."""
+    assert_type(reference.update, Callable[..., Any])
+
+
+if __name__ == "__main__":
+    the_fast_path()
+    the_shared_types()
+    assert_type(a_description().retrieve, Callable[..., Any])
+    the_reference()
