@@ -65,12 +65,18 @@ def check_arguments(
     """Check what every public function takes.
 
     Args:
+        query: ``[..., L, d]``.
+        memory: ``[..., N, d]``.
+        beta: a number, or a tensor that broadcasts to the leading dimensions.
+        keep: boolean, broadcasts to ``[..., L, N]``.
+        values: ``[..., N, dv]``.
         reads_values: whether the function reads out of values; the others ignore those of a ``Memory``.
         positive_beta: whether beta must be above zero (energy and fixed points).
 
     Raises:
         TypeError: wrong type or dtype.
-        ValueError: wrong rank, shape, device or value. Both name the argument, what it was and what was expected.
+        ValueError: wrong rank, shape, device or value. Both name the argument, what it was and what was
+            expected.
     """
     checked_query = check_pattern_tensor("query", query)
     magnitudes = None
@@ -81,7 +87,7 @@ def check_arguments(
         keeps = [memory.keep]
         if reads_values and memory.values is not None:
             if values is not None:
-                raise ValueError("values were given, but memory already holds values; expected only one of them")
+                raise ValueError("values were given, but memory holds values already; expected one of them")
             values, value_magnitudes = memory.values, memory.value_magnitudes
     else:
         patterns = check_pattern_tensor("memory", memory)
@@ -116,7 +122,7 @@ def check_arguments(
     )
 
 
-def check_count(name: str, value: int, least: int) -> int:
+def check_count(name: str, value: object, least: int) -> int:
     """Return ``value`` as an int of at least ``least``.
 
     Raises:
@@ -125,12 +131,13 @@ def check_count(name: str, value: int, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    if value < least:
+    count = int(value)
+    if count < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
+    return count
 
 
-def check_eps(eps: float | None, dtype: torch.dtype) -> float:
+def check_eps(eps: object, dtype: torch.dtype) -> float:
     """Return ``eps``, or the default of ``dtype`` where it is None.
 
     Raises:
@@ -141,18 +148,22 @@ def check_eps(eps: float | None, dtype: torch.dtype) -> float:
         return DEFAULT_EPS[dtype]
     if isinstance(eps, bool) or not isinstance(eps, Real):
         raise TypeError(f"eps must be a real number or None, got {eps!r} of type {type(eps).__name__}")
-    if not eps >= 0:
+    length = float(eps)
+    if not length >= 0:
         raise ValueError(f"eps must be at least 0, got {eps!r}")
-    return float(eps)
+    return length
 
 
 def _leading_dimensions(query: Tensor, patterns: Tensor, values: Tensor | None) -> tuple[int, ...]:
     named = [("query", query), ("memory", patterns)] + ([] if values is None else [("values", values)])
-    try:
-        return tuple(torch.broadcast_shapes(*(tensor.shape[:-2] for _, tensor in named)))
-    except RuntimeError:
-        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in named)
-        raise ValueError(f"leading dimensions do not broadcast: got {shapes}") from None
+    lead: list[int] = []
+    for position in range(1, max(tensor.dim() for _, tensor in named) - 1):
+        sizes = {tensor.shape[-2 - position] for _, tensor in named if tensor.dim() > position + 1} - {1}
+        if len(sizes) > 1:
+            shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in named)
+            raise ValueError(f"leading dimensions do not broadcast: got {shapes}")
+        lead.insert(0, sizes.pop() if sizes else 1)
+    return tuple(lead)
 
 
 def _check_broadcast(name: str, tensor: Tensor, target: Sequence[int]) -> None:
@@ -163,9 +174,7 @@ def _check_broadcast(name: str, tensor: Tensor, target: Sequence[int]) -> None:
         raise ValueError(f"{name} has shape {given}, not broadcastable to {tuple(target)}")
 
 
-def _check_beta(
-    beta: float | Tensor, query: Tensor, lead: tuple[int, ...], *, positive: bool
-) -> float | Tensor:
+def _check_beta(beta: object, query: Tensor, lead: tuple[int, ...], *, positive: bool) -> float | Tensor:
     if isinstance(beta, Tensor):
         return _check_tensor_beta(beta, query, lead, positive=positive)
     if isinstance(beta, bool) or not isinstance(beta, Real):

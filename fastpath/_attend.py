@@ -1,10 +1,11 @@
 """The engine: one association with the whole memory, by PyTorch's own kernels.
 
 On CPU this is PyTorch's flash kernel, which returns the log-normalizer with the output and needs memory for a
-block of scores only. It asks for four dimensions, a contiguous last one, equal widths of memory and values, and an
-additive mask. It has no answer for an empty memory (it ends the process), calls the log-normalizer of an empty row
-0, lets a NaN in a masked memory through, and may drop scores that overflowed to -inf or became NaN. So what leaves
-this module was either computed from scores certified to lie within range, or by :mod:`hopspec.fastpath._rescue`.
+block of scores only. It asks for four dimensions, a contiguous last one, equal widths of memory and values,
+and an additive mask. It has no answer for an empty memory (it ends the process), calls the log-normalizer of
+an empty row 0, lets a NaN in a masked memory through, and may drop scores that overflowed to -inf or became
+NaN. So what leaves this module was either computed from scores certified to lie within range, or by
+:mod:`hopspec.fastpath._rescue`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Visible(NamedTuple):
     """Rows of a memory or of values without those that could spoil the kernel.
 
     Args:
-        rows: ``[..., N, w]``; rows that are masked out or hold a NaN or infinity are zero where they could do harm.
+        rows: ``[..., N, w]``; rows that are masked out or hold a NaN or infinity are zero where they could do
+            harm.
         largest: largest absolute entry of the rows that remain, float64 ``[...]``.
         spoiled: which queries see a row that holds a NaN or infinity, ``[..., L or 1]``, or None for none.
     """
@@ -140,11 +142,13 @@ def prepare(arguments: Arguments) -> Problem:
 
 def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
     if rows.shape[-2] == 0:
-        return Visible(rows, torch.zeros(magnitudes.shape[:-1], dtype=torch.float64, device=rows.device), None)
+        nothing = torch.zeros(magnitudes.shape[:-1], dtype=torch.float64, device=rows.device)
+        return Visible(rows, nothing, None)
     finite = magnitudes.isfinite()
     seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
     largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
-    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf, or inf + -inf, is NaN.
+    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf, or inf + -inf, is
+    # NaN.
     harmful = ~(magnitudes <= largest.unsqueeze(-1))
     if bool(harmful.any()):
         rows = rows.masked_fill(harmful.unsqueeze(-1), 0.0)
@@ -184,27 +188,48 @@ class Certificate(NamedTuple):
 
 
 def certify(problem: Problem, query: Tensor, read: Visible | None) -> Certificate:
-    """Bound everything the kernel computes for these queries.
-
-    Partial sums of a score are at most ``d * max|xi_j| * max|x_ij|``, logits that times ``|beta|``, and the weighted
-    sum before its division at most ``N * max|v_ij|``. A quarter of the largest number leaves room for rounding.
-    """
-    largest = torch.finfo(accumulation_dtype(query.dtype)).max / 4
+    """Bound everything the kernel computes for these queries, ``[..., L, d]``."""
     magnitude = row_magnitudes(query).double()
-    scores = magnitude * (max(1, query.shape[-1]) * problem.memory.largest).unsqueeze(-1)
-    beta = (
-        problem.beta.detach().abs().unsqueeze(-1)
-        if isinstance(problem.beta, Tensor)
-        else torch.tensor(abs(problem.beta), dtype=torch.float64, device=query.device)
-    )
+    scores = magnitude * _score_factor(problem)
+    beta = _beta_magnitude(problem)
+    safe = _safe(problem, scores, beta, query.dtype, read)
+    return Certificate(magnitude.isfinite(), safe, scores * beta, magnitude)
+
+
+def hull_is_safe(problem: Problem, dtype: torch.dtype) -> bool:
+    """Whether every query in the convex hull of the memory has a safe certificate."""
+    # Twice, because a rounded state may lie just outside the hull.
+    scores = 2 * problem.memory.largest.unsqueeze(-1) * _score_factor(problem)
+    return bool(_safe(problem, scores, _beta_magnitude(problem), dtype, problem.memory).all())
+
+
+def _score_factor(problem: Problem) -> Tensor:
+    """What bounds a score when multiplied by the largest entry of the query, ``[..., 1]``."""
+    return (max(1, problem.memory.rows.shape[-1]) * problem.memory.largest).unsqueeze(-1)
+
+
+def _beta_magnitude(problem: Problem) -> Tensor:
+    if isinstance(problem.beta, Tensor):
+        return problem.beta.detach().abs().unsqueeze(-1)
+    return torch.tensor(abs(problem.beta), dtype=torch.float64, device=problem.memory.rows.device)
+
+
+def _safe(problem: Problem, scores: Tensor, beta: Tensor, dtype: torch.dtype, read: Visible | None) -> Tensor:
+    """Whether no intermediate result of the kernel can leave its range, given bounds on the scores.
+
+    Partial sums of a score are at most ``d * max|xi_j| * max|x_ij|``, logits that times ``|beta|``, and the
+    weighted sum before its division at most ``N * max|v_ij|``. A quarter of the largest number leaves room
+    for rounding.
+    """
+    largest = torch.finfo(accumulation_dtype(dtype)).max / 4
     spread = scores * beta
     safe = (scores < largest) & (spread < largest) & (beta < largest)
-    if query.dtype != torch.float64:
+    if dtype != torch.float64:
         # Below the normal range the kernel's float32 copy of beta loses precision or vanishes.
         safe = safe & ((beta >= torch.finfo(torch.float32).tiny) | (spread < 2.0**-40))
     if read is not None:
-        safe = safe & (read.largest * read.rows.shape[-2] < largest).unsqueeze(-1)
-    return Certificate(magnitude.isfinite(), safe, spread, magnitude)
+        safe = safe & (read.largest * problem.memory.rows.shape[-2] < largest).unsqueeze(-1)
+    return safe
 
 
 def attend(
@@ -212,19 +237,28 @@ def attend(
     query: Tensor,
     *,
     read_values: bool = False,
+    certified: bool = False,
     differentiable_log_normalizer: bool = False,
 ) -> Attended:
-    """One association with the memory, read out of the memory or of the values (clauses MHN-UPD-3, MHN-UPD-4).
+    """One association with the memory, read out of the memory or of the values (clauses MHN-UPD-3,
+    MHN-UPD-4).
 
     Args:
         problem: the prepared memory.
         query: as :meth:`Problem.rows` gives it, ``[..., L, d]``.
         read_values: whether to read out of ``problem.values`` where there are any.
-        differentiable_log_normalizer: whether a gradient of the log-normalizer is wanted, which PyTorch's flash
-            kernel does not offer.
+        certified: whether every finite query is known to be safe, which spares a look at the results.
+        differentiable_log_normalizer: whether a gradient of the log-normalizer is wanted, which PyTorch's
+            flash kernel does not offer.
     """
     read = problem.values if read_values and problem.values is not None else problem.memory
-    return _association(problem, query, read, differentiable_log_normalizer=differentiable_log_normalizer)
+    return _association(
+        problem,
+        query,
+        read,
+        certified=certified,
+        differentiable_log_normalizer=differentiable_log_normalizer,
+    )
 
 
 def weigh(problem: Problem, query: Tensor) -> Attended:
@@ -237,54 +271,58 @@ def _association(
     query: Tensor,
     read: Visible | None,
     *,
+    certified: bool = False,
     differentiable_log_normalizer: bool = False,
 ) -> Attended:
     count = problem.memory.rows.shape[-2]
     width = count if read is None else read.rows.shape[-1]
     shape = (*problem.lead, query.shape[-2]) if problem.lead else query.shape[:-1]
-    accumulation = accumulation_dtype(query.dtype)
+    device = query.device
     if count == 0 or math.prod(shape) == 0:
-        # Linked to the query so that a gradient, zero, exists.
-        nothing = query.sum() * 0.0 if query.requires_grad and query.isfinite().all() else query.new_zeros(())
-        return Attended(
-            nothing.expand(*shape, width).clone(),
-            torch.full(shape, -math.inf, dtype=accumulation, device=query.device),
-        )
+        # Zero whatever the query holds, yet linked to it, so that its gradient, zero too, exists.
+        zero = query.sum().masked_fill(torch.ones((), dtype=torch.bool, device=device), 0.0)
+        empty = torch.full(shape, -math.inf, dtype=accumulation_dtype(query.dtype), device=device)
+        return Attended(zero.expand(*shape, width).clone(), empty)
     certificate = certify(problem, query, read)
-    with torch.autocast(query.device.type, enabled=False):
-        output, log_normalizer = _kernel(problem, query, read, differentiable_log_normalizer)
-        return _repair(problem, query, read, certificate, Attended(output, log_normalizer))
+    with torch.autocast(device.type, enabled=False):
+        attended = _kernel(problem, query, read, differentiable_log_normalizer)
+        return _repair(problem, query, read, attended, certificate, certified=certified)
 
 
 def _repair(
-    problem: Problem, query: Tensor, read: Visible | None, certificate: Certificate, attended: Attended
+    problem: Problem,
+    query: Tensor,
+    read: Visible | None,
+    attended: Attended,
+    certificate: Certificate,
+    *,
+    certified: bool,
 ) -> Attended:
     """Give every row the kernel could not compute the value the specification asks for."""
     output, log_normalizer = attended
-    trusted = certificate.safe & log_normalizer.isfinite()
-    memory_spoiled = problem.memory.spoiled
     read_spoiled = None if read is None else read.spoiled
-    flags = (memory_spoiled, read_spoiled, problem.any_kept)
-    if all(flag is None for flag in flags) and bool(trusted.all()):
-        return attended
     spoiled = ~certificate.finite
-    if memory_spoiled is not None:
-        spoiled = spoiled | memory_spoiled
-    full = log_normalizer.shape
+    if problem.memory.spoiled is not None:
+        spoiled = spoiled | problem.memory.spoiled
     empty = torch.zeros((), dtype=torch.bool, device=query.device)
     if problem.any_kept is not None:
         empty = ~problem.any_kept
-    wanting = (~trusted & ~spoiled & ~empty).expand(full)
-    for index, rows, rescued in rescue_rows(problem, query, wanting, read, weights=read is None):
-        if output.requires_grad:
-            raise NotImplementedError(
-                "query, memory or beta is so large that scores leave the range of their type; "
-                "gradients of such rows are not available"
-            )
-        result = rescued.output if rescued.output is not None else rescued.weights
-        assert result is not None
-        output[index][rows] = result.to(output.dtype)
-        log_normalizer[index][rows] = rescued.log_normalizer.to(log_normalizer.dtype)
+    if not certified:
+        trusted = certificate.safe & log_normalizer.isfinite()
+        flags = (problem.memory.spoiled, read_spoiled, problem.any_kept)
+        if all(flag is None for flag in flags) and bool(trusted.all()):
+            return attended
+        wanting = (~trusted & ~spoiled & ~empty).expand(log_normalizer.shape)
+        for index, rows, rescued in rescue_rows(problem, query, wanting, read, weights=read is None):
+            if output.requires_grad:
+                raise NotImplementedError(
+                    "query, memory or beta is so large that scores leave the range of their type; "
+                    "gradients of such rows are not available"
+                )
+            result = rescued.weights if rescued.output is None else rescued.output
+            assert result is not None
+            output[index][rows] = result
+            log_normalizer[index][rows] = rescued.log_normalizer.to(log_normalizer.dtype)
     log_normalizer = log_normalizer.masked_fill(spoiled, math.nan).masked_fill(empty, -math.inf)
     if read_spoiled is not None:
         spoiled = spoiled | read_spoiled
@@ -383,8 +421,7 @@ def _kernel(
     if output.dtype in (torch.float16, torch.bfloat16) and read is not None:
         # A convex combination of the largest numbers may be rounded past the largest one.
         limit = torch.finfo(output.dtype).max
-        if bool((read.largest > 0.99 * limit).any()):
-            output = output.clamp(-limit, limit)
+        output = output.clamp(-limit, limit)
     if not problem.lead:
         return Attended(output[0, 0], log_normalizer[0, 0])
     shape = (*problem.lead, query.shape[-2])
@@ -402,9 +439,7 @@ def _dense(tensor: Tensor) -> Tensor:
     return tensor if regular else tensor.clone(memory_format=torch.contiguous_format)
 
 
-def _over_leading(
-    inputs: _Inputs, lead: tuple[int, ...], kernel: Callable[[_Inputs], Attended]
-) -> Attended:
+def _over_leading(inputs: _Inputs, lead: tuple[int, ...], kernel: Callable[[_Inputs], Attended]) -> Attended:
     """Reduce the leading dimensions to two, by views where the strides allow it and by a loop elsewhere.
 
     A memory shared along a dimension is never copied along it.
@@ -416,8 +451,11 @@ def _over_leading(
         return _over_leading(merged, (lead[0] * lead[1], *lead[2:]), kernel)
     parts = []
     for index in range(lead[0]):
-        one = inputs.map(lambda tensor, index=index: tensor[index if tensor.shape[0] > 1 else 0])  # type: ignore[misc]
-        parts.append(_over_leading(one, lead[1:], kernel))
+
+        def one(tensor: Tensor, index: int = index) -> Tensor:
+            return tensor[index if tensor.shape[0] > 1 else 0]
+
+        parts.append(_over_leading(inputs.map(one), lead[1:], kernel))
     return Attended(
         torch.stack([part.output.reshape(*lead[1:], *part.output.shape[-2:]) for part in parts]),
         torch.stack([part.log_normalizer.reshape(*lead[1:], part.output.shape[-2]) for part in parts]),
@@ -487,7 +525,8 @@ def _split(inputs: _Inputs, dim: int, pieces: int, kernel: Callable[[_Inputs], A
         log_normalizer.narrow(dim, start, size).copy_(part.log_normalizer)
     if output is None or log_normalizer is None:
         return Attended(
-            torch.cat([part.output for part in parts], dim), torch.cat([part.log_normalizer for part in parts], dim)
+            torch.cat([part.output for part in parts], dim),
+            torch.cat([part.log_normalizer for part in parts], dim),
         )
     return Attended(output, log_normalizer)
 
@@ -542,7 +581,8 @@ def _shared_matmul(rows: Tensor, matrix: Tensor) -> Tensor:
     if matrix.shape[0] == 1 and rows.shape[0] > 1:
         folded = rows.transpose(0, 1).flatten(1, 2).unsqueeze(0)
         product = _shared_matmul(folded, matrix)
-        return product[0].unflatten(1, (rows.shape[0], rows.shape[2])).transpose(0, 1)
+        heads, width = product.shape[1], product.shape[-1]
+        return product.reshape(heads, rows.shape[0], rows.shape[2], width).transpose(0, 1)
     if matrix.shape[1] == 1 and rows.shape[1] > 1:
-        return (rows.flatten(1, 2).unsqueeze(1) @ matrix).unflatten(2, rows.shape[1:3]).squeeze(1)
+        return (rows.flatten(1, 2).unsqueeze(1) @ matrix).reshape(*rows.shape[:3], matrix.shape[-1])
     return rows @ matrix

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments
-from hopspec.fastpath._attend import CHUNK_BYTES, Problem, accumulation_dtype, attend, certify, prepare, rescue_rows
+from hopspec.fastpath._attend import (
+    CHUNK_BYTES,
+    Problem,
+    accumulation_dtype,
+    attend,
+    certify,
+    prepare,
+    rescue_rows,
+)
 from hopspec.fastpath.memory import Memory
 
 # Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
@@ -29,8 +37,8 @@ def log_normalizer(
         keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
 
     Returns:
-        ``[..., L]``; float64 for float64 inputs, else float32. -inf where nothing is kept (clause MHN-MSK-4), NaN
-        where the query or a memory it sees is not finite.
+        ``[..., L]``; float64 for float64 inputs, else float32. -inf where nothing is kept (clause MHN-MSK-4),
+        NaN where the query or a memory it sees is not finite.
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
@@ -61,9 +69,9 @@ def energy(
         keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
 
     Returns:
-        ``[..., L]``, a squared length; summed in float64, rounded to float64 for float64 inputs, else to float32.
-        +inf where nothing is kept (clause MHN-MSK-4) and where it is too large for its type (clause MHN-ENE-6), NaN
-        where the query or a memory it sees is not finite.
+        ``[..., L]``, a squared length; summed in float64, rounded to float64 for float64 inputs, else to
+        float32. +inf where nothing is kept (clause MHN-MSK-4) and where it is too large for its type (clause
+        MHN-ENE-6), NaN where the query or a memory it sees is not finite.
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
@@ -86,12 +94,9 @@ def energy_of(problem: Problem, query: Tensor) -> Tensor:
         return torch.full_like(normalizer, math.inf)
     certificate = certify(problem, query, None)
     beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
-    kept: float | Tensor = problem.memory.rows.shape[-2]
-    if problem.keep is not None:
-        kept = problem.keep.sum(-1).double()
-    log_kept = kept.log() if isinstance(kept, Tensor) else math.log(kept)
+    count, half_farthest = _kept(problem)
     wide = normalizer.double()
-    result = (log_kept - wide) / beta + (_half_squares(query) + _half_farthest(problem))
+    result = (count.log() - wide) / beta + (_half_squares(query) + half_farthest)
     ordinary = certificate.safe & (certificate.spread >= _SMALL_LOGITS)
     if query.dtype == torch.float64:
         largest = torch.maximum(certificate.magnitude, problem.memory.largest.unsqueeze(-1))
@@ -122,14 +127,14 @@ def _half_squares(rows: Tensor) -> Tensor:
     return 0.5 * rows.double().square().sum(-1)
 
 
-def _half_farthest(problem: Problem) -> Tensor:
-    """Half of M^2, the largest squared length of a kept memory, in float64, ``[..., L or 1]``."""
+def _kept(problem: Problem) -> tuple[Tensor, Tensor]:
+    """How many memories each row keeps, and half of M^2, both float64 ``[..., L or 1]``."""
     halves = _half_squares(problem.memory.rows).unsqueeze(-2)
     keep = problem.keep
     if keep is None:
-        return halves.amax(-1)
-    step = max(1, CHUNK_BYTES // (8 * max(1, keep[..., :1, :].numel())))
-    return torch.cat(
-        [halves.where(part, 0.0).amax(-1) for part in keep.split(step, dim=-2)],
-        dim=-1,
-    )
+        return halves.new_full((), halves.shape[-1]), halves.amax(-1)
+    step = max(1, CHUNK_BYTES // (8 * keep[..., :1, :].numel()))
+    parts = [
+        (part.sum(-1).double(), halves.where(part, 0.0).amax(-1)) for part in torch.split(keep, step, dim=-2)
+    ]
+    return torch.cat([count for count, _ in parts], -1), torch.cat([farthest for _, farthest in parts], -1)

@@ -1,20 +1,20 @@
 """Rows whose scores leave the range of the accumulation type (clause MHN-NFI-3).
 
-Everything here runs in float64. For float64 inputs that is not enough: a score may reach 2**2058. Numbers are then
-kept as :class:`Scaled`, a significand and an exponent of two, and each dot product is taken in pieces: large,
-ordinary and small entries apart, so that no product over- or underflows.
+Everything here runs in float64. For float64 inputs that is not enough: a score may reach 2**2058. Numbers are
+then kept as :class:`Scaled`, a significand and an exponent of two, and each dot product is taken in pieces:
+large, ordinary and small entries apart, so that no product over- or underflows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 1 << 24
+# About thirty temporaries of this size live at a time; they should stay in the cache.
+_CHUNK_BYTES = 1 << 20
 _ZERO_EXPONENT = -(1 << 14)
 _EXPONENT_LIMIT = 3000
 
@@ -26,12 +26,20 @@ class Scaled(NamedTuple):
     exponent: Tensor
 
 
+class _Stored(NamedTuple):
+    """What is needed of the memory, computed once: its bands, half squared lengths, and the values in float64."""
+
+    bands: dict[int, Tensor]
+    half_squares: Scaled | None
+    values: Tensor | None
+
+
 class Rescued(NamedTuple):
     """What :func:`rescue` computes for R rows.
 
     Args:
-        output: the association applied to the values, float64 ``[R, dv]``, or None if not asked for.
-        weights: the association, float64 ``[R, N]``, or None if not asked for.
+        output: the association applied to the values, ``[R, dv]`` in their dtype, or None if not asked for.
+        weights: the association, ``[R, N]`` in the dtype of the query, or None if not asked for.
         log_normalizer: float64 ``[R]``.
         energy: float64 ``[R]``, or None if not asked for.
     """
@@ -63,32 +71,35 @@ def rescue(
         weights: whether to return the weights.
         energy: whether to return the energy; needs ``beta > 0``.
     """
-    count = memory.shape[0]
     scale = torch.as_tensor(beta, dtype=torch.float64, device=query.device).reshape(1, 1)
-    rows = max(1, CHUNK_BYTES // (8 * count))
+    stored = _Stored(
+        _bands(memory) if memory.dtype == torch.float64 else {0: memory.double()},
+        _half_squares(memory) if energy else None,
+        values if values is None else values.double(),
+    )
+    rows = max(1, _CHUNK_BYTES // (8 * memory.shape[0]))
     parts: list[Rescued] = []
     for start in range(0, query.shape[0], rows):
         chosen = query[start : start + rows]
         seen = keep if keep is None or keep.shape[0] == 1 else keep[start : start + rows]
-        differences, peak = _differences(chosen, memory, scale, seen)
+        differences, peak = _differences(chosen, stored, scale, seen)
         unnormalised = differences.exp()
         total = unnormalised.sum(-1, keepdim=True)
         normalised = unnormalised / total
         output = None
-        if values is not None:
-            output = sum(
-                (normalised[:, part] @ values[part].double() for part in _slices(values)),
-                start=normalised.new_zeros(normalised.shape[0], values.shape[-1]),
-            )
-            # The exact output lies between the least and the largest value of its column.
-            output = output.clamp(-torch.finfo(values.dtype).max, torch.finfo(values.dtype).max)
-        top = _number(_multiply(_scaled(scale.abs()), peak))
+        if stored.values is not None:
+            # The exact output lies in the hull of the values: rounding must not carry it past the type
+            largest = torch.finfo(query.dtype).max
+            output = (normalised @ stored.values).clamp(-largest, largest).to(query.dtype)
+        peak_logit = _number(_multiply(_scaled(scale.abs()), peak))
         parts.append(
             Rescued(
                 output,
-                normalised if weights else None,
-                (top + total.log()).squeeze(-1),
-                _energy(chosen, memory, scale, seen, differences, peak) if energy else None,
+                normalised.to(query.dtype) if weights else None,
+                (peak_logit + total.log()).squeeze(-1),
+                None
+                if stored.half_squares is None
+                else _energy(chosen, stored.half_squares, scale, seen, differences=differences, peak=peak),
             )
         )
     return Rescued(
@@ -99,23 +110,20 @@ def rescue(
     )
 
 
-def _differences(
-    query: Tensor, memory: Tensor, beta: Tensor, keep: Tensor | None
-) -> tuple[Tensor, Scaled]:
+def _differences(query: Tensor, stored: _Stored, beta: Tensor, keep: Tensor | None) -> tuple[Tensor, Scaled]:
     """Logits less their maximum, ``[R, N]``, and the maximum of ``sign(beta) * score``, ``[R, 1]``.
 
-    The maximum is subtracted before the multiplication by beta, which may overflow to -inf and then stands for a
-    weight of zero, as it should.
+    The maximum is subtracted before the multiplication by beta, which may overflow to -inf and then stands
+    for a weight of zero, as it should.
     """
     if query.dtype == torch.float64:
-        scores = _wide_scores(query, memory)
+        scores = _wide_scores(query, stored.bands)
         scores = Scaled(scores.significand * beta.sign(), scores.exponent)
         peak = _largest(scores, keep)
         gaps = _add(scores, Scaled(-peak.significand, peak.exponent))
         differences = _number(_multiply(gaps, _scaled(beta.abs())))
     else:
-        rows = query.double()
-        plain = torch.cat([rows @ memory[part].double().mT for part in _slices(memory)], dim=-1) * beta.sign()
+        plain = (query.double() @ stored.bands[0].mT) * beta.sign()
         visible = plain if keep is None else plain.masked_fill(~keep, -math.inf)
         highest = visible.amax(-1, keepdim=True)
         peak = _scaled(highest)
@@ -127,27 +135,25 @@ def _differences(
 
 def _energy(
     query: Tensor,
-    memory: Tensor,
+    half_squares: Scaled,
     beta: Tensor,
     keep: Tensor | None,
+    *,
     differences: Tensor,
     peak: Scaled,
 ) -> Tensor:
     """Energy in the form ``|xi|^2/2 + M^2/2 - s_max - log(mean exp(beta (s - s_max)))/beta``, ``[R]``.
 
-    The mean is taken of ``expm1`` while it is near 1, so that a tiny beta divides a number known to full relative
-    precision.
+    The mean is taken of ``expm1`` while it is near 1, so that a tiny beta divides a number known to full
+    relative precision.
     """
-    kept = float(memory.shape[0]) if keep is None else keep.sum(-1, keepdim=True).double()
+    kept = differences.shape[-1] if keep is None else keep.sum(-1, keepdim=True).double()
     small = differences.expm1()
     if keep is not None:
         small = small.masked_fill(~keep, 0.0)
     mean = small.sum(-1, keepdim=True) / kept
-    log_mean = torch.where(
-        mean > -0.5, mean.log1p(), (differences.exp().sum(-1, keepdim=True) / kept).log()
-    )
-    squares = _half_squares(memory)
-    farthest = _largest(Scaled(squares.significand.mT, squares.exponent.mT), keep)
+    log_mean = torch.where(mean > -0.5, mean.log1p(), (differences.exp().sum(-1, keepdim=True) / kept).log())
+    farthest = _largest(Scaled(half_squares.significand.mT, half_squares.exponent.mT), keep)
     own = _half_squares(query)
     significand, exponent = torch.frexp(beta)
     spread = _scaled(-log_mean / significand, -exponent)
@@ -157,42 +163,30 @@ def _energy(
 
 def _half_squares(rows: Tensor) -> Scaled:
     """Half the squared length of each row, ``[R, 1]``, without overflow."""
-    parts: list[Scaled] = []
-    for part in _slices(rows):
-        wide = rows[part].double()
-        if wide.shape[-1] == 0:
-            wide = wide.new_zeros(wide.shape[0], 1)
-        exponent = torch.frexp(wide.abs().amax(-1, keepdim=True)).exponent
-        unit = _shift(wide, -exponent)
-        parts.append(_scaled(unit.square().sum(-1, keepdim=True), 2 * exponent - 1))
-    return Scaled(torch.cat([p.significand for p in parts]), torch.cat([p.exponent for p in parts]))
+    wide = rows.double() if rows.shape[-1] else rows.new_zeros((rows.shape[0], 1), dtype=torch.float64)
+    exponent = torch.frexp(wide.abs().amax(-1, keepdim=True)).exponent
+    return _scaled(_shift(wide, -exponent).square().sum(-1, keepdim=True), 2 * exponent - 1)
 
 
-def _wide_scores(query: Tensor, memory: Tensor) -> Scaled:
+def _wide_scores(query: Tensor, memory: dict[int, Tensor]) -> Scaled:
     """Scores of float64 rows, ``[R, N]``, each to within the error of a dot product with no range limits."""
-    bands = _bands(query)
-    total: list[Scaled] = []
-    for part in _slices(memory):
-        pieces: dict[int, Tensor] = {}
-        for own, rows in bands.items():
-            for other, columns in _bands(memory[part]).items():
-                product = rows @ columns.mT
-                pieces[own + other] = pieces[own + other] + product if own + other in pieces else product
-        score = Scaled(query.new_zeros(1, 1), torch.full_like(query[:1, :1], _ZERO_EXPONENT, dtype=torch.int64))
-        for exponent, product in pieces.items():
-            score = _add(score, _scaled(product, exponent))
-        total.append(score)
-    return Scaled(
-        torch.cat([score.significand for score in total], dim=-1),
-        torch.cat([score.exponent for score in total], dim=-1),
-    )
+    pieces: dict[int, Tensor] = {}
+    for own, rows in _bands(query).items():
+        for other, columns in memory.items():
+            product = rows @ columns.mT
+            pieces[own + other] = pieces[own + other] + product if own + other in pieces else product
+    exponent, product = pieces.popitem()
+    score = _scaled(product, exponent)
+    for exponent, product in pieces.items():
+        score = _add(score, _scaled(product, exponent))
+    return score
 
 
 def _bands(rows: Tensor) -> dict[int, Tensor]:
     """``rows`` as a sum of ``2**exponent * band``: large, ordinary and small entries.
 
-    The bands have entries in [2**-250, 2**424], [2**-350, 2**350] and [2**-474, 2**250], so that products of any
-    two of them, and sums of such products, stay within the normal range.
+    The bands have entries in [2**-250, 2**424], [2**-350, 2**350] and [2**-474, 2**250], so that products of
+    any two of them, and sums of such products, stay within the normal range.
     """
     size = rows.abs()
     large, small = size >= 2.0**350, size < 2.0**-350
@@ -204,14 +198,8 @@ def _bands(rows: Tensor) -> dict[int, Tensor]:
     return bands
 
 
-def _slices(rows: Tensor) -> Iterator[slice]:
-    size = max(1, CHUNK_BYTES // (8 * max(1, rows.shape[-1])))
-    for start in range(0, rows.shape[0], size):
-        yield slice(start, start + size)
-
-
 def _scaled(number: Tensor, exponent: Tensor | int = 0) -> Scaled:
-    """``number * 2**exponent`` normalised; zeros get the least exponent so that they never set a common scale."""
+    """``number * 2**exponent`` normalised; zeros get the least exponent and so never set a common scale."""
     significand, own = torch.frexp(number)
     return Scaled(significand, torch.where(significand == 0, _ZERO_EXPONENT, own + exponent))
 

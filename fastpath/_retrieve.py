@@ -20,8 +20,8 @@ def retrieve(
 ) -> Tensor:
     r"""Apply the update ``T(xi) = sum_i softmax(beta <x_i, xi>)_i x_i`` to every query (clause MHN-UPD-3).
 
-    With ``steps = n`` the update is applied ``n`` times (clause MHN-UPD-6). With values the first ``n - 1`` updates
-    use the memory and the last association reads out of the values (clause MHN-UPD-4).
+    With ``steps = n`` the update is applied ``n`` times (clause MHN-UPD-6). With values the first ``n - 1``
+    updates use the memory and the last association reads out of the values (clause MHN-UPD-4).
 
     Args:
         query: state patterns, ``[..., L, d]``; float64, float32, bfloat16 or float16.
@@ -30,19 +30,19 @@ def retrieve(
         beta: inverse temperature, in units of one over a squared length; any finite number, or a tensor that
             broadcasts to the leading dimensions.
         values: what is read out, ``[..., N, dv]``.
-        keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory, whatever it holds (clauses MHN-MSK-2,
-            MHN-MSK-3).
+        keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory, whatever it holds (clauses
+            MHN-MSK-2, MHN-MSK-3).
         steps: number of updates; 0 returns a copy of the query.
 
     Returns:
-        ``[..., L, d]``, or ``[..., L, dv]`` with values, in the dtype of the query. A query that keeps no memory
-        gives zeros (clause MHN-MSK-4), a NaN or infinity spoils the rows that see it (clauses MHN-NFI-1, MHN-NFI-2),
-        and finite inputs of any size give finite results (clause MHN-NFI-3).
+        ``[..., L, d]``, or ``[..., L, dv]`` with values, in the dtype of the query. A query that keeps no
+        memory gives zeros (clause MHN-MSK-4), a NaN or infinity spoils the rows that see it (clauses
+        MHN-NFI-1, MHN-NFI-2), and finite inputs of any size give finite results (clause MHN-NFI-3).
 
     Raises:
         TypeError: an argument has the wrong type or dtype.
-        ValueError: shapes, dtypes or devices do not fit, beta is not finite, steps is negative, or steps is 0 with
-            values.
+        ValueError: shapes, dtypes or devices do not fit, beta is not finite, steps is negative, or steps is 0
+            with values.
         NotImplementedError: a gradient is wanted where scores leave the range of their type.
 
     >>> memory = torch.tensor([[1.0, 0.0], [0.0, 1.0]])

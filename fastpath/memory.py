@@ -43,7 +43,12 @@ def check_same_kind(name: str, value: Tensor, other_name: str, other: Tensor) ->
 
 
 def check_values(values: object, patterns: Tensor) -> Tensor:
-    """Return ``values`` if they fit ``patterns``: ``[..., N, dv]`` beside ``[..., N, d]`` (clause MHN-DOM-4)."""
+    """Return ``values`` if they fit ``patterns``, ``[..., N, dv]`` beside ``[..., N, d]`` (clause MHN-DOM-4).
+
+    Raises:
+        TypeError: if they are not a floating tensor.
+        ValueError: if shape, dtype or device differ from what the patterns ask for.
+    """
     checked = check_pattern_tensor("values", values)
     check_same_kind("values", checked, "memory", patterns)
     if checked.shape[-2] != patterns.shape[-2]:
@@ -55,7 +60,12 @@ def check_values(values: object, patterns: Tensor) -> Tensor:
 
 
 def check_keep(keep: object, patterns: Tensor) -> Tensor:
-    """Return ``keep`` with at least two dimensions if it is a boolean mask over ``patterns`` (clause MHN-DOM-4)."""
+    """Return ``keep`` with two dimensions or more if it is a mask over ``patterns`` (clause MHN-DOM-4).
+
+    Raises:
+        TypeError: if it is not a boolean tensor.
+        ValueError: if its last dimension does not fit or it is on another device.
+    """
     if not isinstance(keep, Tensor):
         raise TypeError(f"keep must be a torch.Tensor of dtype torch.bool, got {type(keep).__name__}")
     if keep.dtype != torch.bool:
@@ -80,11 +90,13 @@ def row_magnitudes(rows: Tensor) -> Tensor:
     rows = collapse(rows.detach(), rows.dim() - 2)
     if rows.shape[-1] == 0:
         return rows.new_zeros(rows.shape[:-1])
-    return torch.linalg.vector_norm(rows, math.inf, dim=-1)
+    largest: Tensor = torch.linalg.vector_norm(rows, math.inf, dim=-1)
+    return largest
 
 
 def collapse(tensor: Tensor, dims: int) -> Tensor:
-    """``tensor`` with those of its first ``dims`` dimensions that repeat one slice (stride 0) reduced to size 1.
+    """``tensor`` with those of its first ``dims`` dimensions that repeat one slice (stride 0) reduced to size
+    1.
 
     >>> collapse(torch.ones(2, 3).expand(5, 2, 3), 1).shape
     torch.Size([1, 2, 3])
@@ -98,9 +110,9 @@ def collapse(tensor: Tensor, dims: int) -> Tensor:
 class Memory:
     """Stored patterns prepared once and used many times (clause MHN-DOM-2).
 
-    Every function of this package takes a ``Memory`` in place of the memory tensor. What each call would otherwise
-    recompute about the patterns is computed once here. The tensors are referred to, not copied, and must not be
-    changed afterwards: a change in place is noticed and refused.
+    Every function of this package takes a ``Memory`` in place of the memory tensor. What each call would
+    otherwise recompute about the patterns is computed once here. The tensors are referred to, not copied, and
+    must not be changed afterwards: a change in place is noticed and refused.
 
     Args:
         patterns: stored patterns, ``[..., N, d]``.

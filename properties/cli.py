@@ -17,7 +17,11 @@ from hopspec.properties.spec_command import spec_app
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Decide whether a kernel computes what the specification says.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Decide whether a kernel computes what the specification says.",
+)
 app.add_typer(spec_app, name="spec")
 
 
@@ -46,9 +50,13 @@ def verify_command(
     profile: Annotated[str, typer.Option(help=f"How much to do: {', '.join(PROFILES)}.")] = "default",
     model: Annotated[str | None, typer.Option(help="Accuracy model to judge under.")] = None,
     data: Annotated[str | None, typer.Option(help="Add problems on real data: digits.")] = None,
-    clause: Annotated[list[str] | None, typer.Option(help="Verify this clause only; may be repeated.")] = None,
+    clause: Annotated[
+        list[str] | None, typer.Option(help="Verify this clause only; may be repeated.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
-    in_process: Annotated[bool, typer.Option("--in-process", help="No child process, for debugging.")] = False,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="No child process, for debugging.")
+    ] = False,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds one call may take.")] = 20.0,
 ) -> None:
     """Verify implementations against the exact reference.
@@ -76,7 +84,12 @@ def verify_command(
         in_process=in_process,
         timeout=timeout,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             report = verify(options, _Display(progress))

@@ -48,6 +48,8 @@ def digit_problems(count: int, seed: int) -> list[Problem]:
         how = CORRUPTIONS[k % len(CORRUPTIONS)]
         query = corrupt(memory[rng.integers(0, n, 2)], how, rng)
         beta = float(rng.choice([2.0**-12, 2.0**-9, 2.0**-7, 2.0**-6, 2.0**-4]))
-        chosen = Problem(query, memory, beta, regimes=("digits", how), seed=int(rng.integers(2**31)), origin="digits")
+        chosen = Problem(
+            query, memory, beta, regimes=("digits", how), seed=int(rng.integers(2**31)), origin="digits"
+        )
         found.append(chosen)
     return found

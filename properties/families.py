@@ -10,7 +10,14 @@ from hypothesis import event
 from hypothesis import strategies as st
 
 from hopspec.properties.problem import Problem, round_to
-from hopspec.properties.strategies import GRAINS, masked_problems, problems, settle_problems, value_problems
+from hopspec.properties.strategies import (
+    DRAWN_GRAINS,
+    GRAINS,
+    masked_problems,
+    problems,
+    settle_problems,
+    value_problems,
+)
 
 __all__ = ["FAMILIES"]
 
@@ -19,7 +26,7 @@ __all__ = ["FAMILIES"]
 def _separated(draw: st.DrawFn) -> Problem:
     """Memories far apart, queries close to one of them, from barely to overwhelmingly separated."""
     n, d = draw(st.integers(2, 9)), draw(st.sampled_from([4, 8, 16, 17]))
-    grain = draw(st.sampled_from(["narrow", "narrow", "float32", "float64", "float16", "bfloat16"]))
+    grain = draw(st.sampled_from(DRAWN_GRAINS))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     fmt = GRAINS[grain]
     memory = rng.standard_normal((n, d))
@@ -29,7 +36,7 @@ def _separated(draw: st.DrawFn) -> Problem:
     query = round_to(memory[rng.integers(0, n, 2)] + noise * rng.standard_normal((2, d)), fmt)
     gram = memory @ memory.T
     gaps = [(gram[i, i] - np.delete(gram[i], i)).min() for i in range(n)]
-    best = max(max(gaps), 0.25)
+    best = max(*gaps, 0.25)
     target = draw(st.sampled_from([2.0, 6.0, 12.0, 25.0, 60.0]))
     event(f"separation: {target:g}")
     beta = math.ldexp(1.0, round(math.log2(target / best)))
@@ -40,7 +47,7 @@ def _separated(draw: st.DrawFn) -> Problem:
 def _pairs(draw: st.DrawFn) -> Problem:
     """A query between two memories, where the update is steepest."""
     n, d = draw(st.sampled_from([2, 2, 3, 4])), draw(st.integers(1, 5))
-    grain = draw(st.sampled_from(["narrow", "narrow", "float32", "float64", "float16", "bfloat16"]))
+    grain = draw(st.sampled_from(DRAWN_GRAINS))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     fmt = GRAINS[grain]
     memory = round_to(rng.standard_normal((n, d)), fmt)
@@ -57,9 +64,11 @@ def _extreme(draw: st.DrawFn) -> Problem:
     """Finite inputs at the end of their format, and huge or tiny beta."""
     base = draw(problems(largest=9, grains=("float32", "float64", "float16", "bfloat16", "narrow")))
     fmt = GRAINS[base.regimes[2]]
-    form = draw(st.sampled_from(["huge", "huge-query", "huge-memory", "huge-beta", "norm-1e20", "tiny", "cancelling"]))
-    top = max(float(np.abs(base.memory).max()), float(np.abs(base.query).max()), 2.0**-20)
-    up = math.ldexp(1.0, fmt.emax - 1 - math.frexp(top)[1])
+    form = draw(
+        st.sampled_from(["huge", "huge-query", "huge-memory", "huge-beta", "norm-1e20", "tiny", "cancelling"])
+    )
+    top = max(np.abs(base.memory).max(), np.abs(base.query).max(), 2.0**-20)
+    up = math.ldexp(1.0, min(fmt.emax - 1 - math.frexp(top)[1], 1000))
     query, memory, beta = base.query, base.memory, base.beta
     if form == "norm-1e20":
         up = min(up, 2.0**66)
@@ -102,7 +111,7 @@ def _any_beta(draw: st.DrawFn) -> Problem:
 def _saddles(draw: st.DrawFn) -> Problem:
     """A start near the mean of a few memories, sharp enough for unstable fixed points to occur."""
     n, d = draw(st.integers(2, 5)), draw(st.integers(1, 4))
-    grain = draw(st.sampled_from(["narrow", "narrow", "float32", "float64", "float16", "bfloat16"]))
+    grain = draw(st.sampled_from(DRAWN_GRAINS))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     fmt = GRAINS[grain]
     memory = round_to(rng.standard_normal((n, d)), fmt)
@@ -120,7 +129,9 @@ def _precision(draw: st.DrawFn) -> Problem:
     fmt = GRAINS["narrow"]
     coarse = type(fmt)("4 bits", 4, fmt.emin, fmt.emax)
     beta = math.ldexp(1.0, math.frexp(base.beta)[1])
-    return base.but(query=round_to(base.query, coarse), memory=round_to(base.memory, coarse), beta=beta, steps=bits)
+    return base.but(
+        query=round_to(base.query, coarse), memory=round_to(base.memory, coarse), beta=beta, steps=bits
+    )
 
 
 FAMILIES: dict[str, Callable[[], st.SearchStrategy[Problem]]] = {

@@ -1,4 +1,4 @@
-"""The parent's side: holds one implementation, in a child process that may hang or crash, or in this process."""
+"""The parent's side: one implementation, in a child process that may hang or crash, or in this one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ChildHost", "Host", "InProcessHost", "NotUsable"]
 START_SECONDS = 120.0
 
 
-class NotUsable(Exception):
+class NotUsable(Exception):  # noqa: N818  (a verdict on the implementation)
     """The implementation cannot be run at all (exit status 2)."""
 
 
@@ -75,7 +75,14 @@ class ChildHost:
 
     def _start(self) -> Description:
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "hopspec.properties.worker", str(theirs.fileno()), self.target, self.device]
+        command = [
+            sys.executable,
+            "-m",
+            "hopspec.properties.worker",
+            str(theirs.fileno()),
+            self.target,
+            self.device,
+        ]
         self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
         theirs.close()
         self.connection: Connection = ours

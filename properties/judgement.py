@@ -46,7 +46,7 @@ class Judgement:
 
 
 def compare(what: str, actual: Array, exact: Enclosed, bound: Array) -> Judgement | None:
-    """Judge numbers against an enclosure: broken only if the error less the oracle's radius exceeds the bound.
+    """Judge numbers against an enclosure: broken only if error less radius exceeds the bound.
 
     Components whose bound is infinite are outside the clause's domain; None if there is nothing else.
     """
@@ -102,7 +102,9 @@ class Case:
         description: what the implementation claims.
         model: the accuracy model it is judged under.
         ask: sends a call to the implementation.
-        form: how the implementation is called: whether it accepts the optional arguments.
+        answers: what it has answered so far.
+        bounds: the bounds computed so far.
+        held: problems the two are about, kept so that no other takes their identity.
     """
 
     problem: Problem
@@ -110,7 +112,9 @@ class Case:
     description: Description
     model: AccuracyModel
     ask: Callable[[Call], Answer]
-    cache: dict[Any, Answer] = field(default_factory=dict)
+    answers: dict[Any, Answer] = field(default_factory=dict)
+    bounds: dict[Any, Array] = field(default_factory=dict)
+    held: list[Problem] = field(default_factory=list)
 
     @property
     def format(self) -> Format:
@@ -131,7 +135,7 @@ class Case:
         arrays: dict[str, NDArray[Any]] | None = None,
         **options: Any,
     ) -> Answer:
-        """Make a call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``."""
+        """Call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``."""
         p = problem or self.problem
         arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
         if p.keep is not None:
@@ -141,17 +145,21 @@ class Case:
         arguments |= arrays or {}
         options = {"beta": p.beta, **options}
         key = (id(p), quantity, layout, tuple(sorted(options.items())))
-        if not fresh and arrays is None and key in self.cache:
-            return self.cache[key]
+        if not fresh and arrays is None and key in self.answers:
+            return self.answers[key]
         answer = self.ask(Call(quantity, self.dtype, arguments, options, layout))
         if arrays is None:
-            # Holding the problem keeps its id from being used again while the cache lives.
-            self.cache[key] = answer
-            self._held.append(p)
+            self.answers[key] = answer
+            self.held.append(p)
         return answer
 
-    def __post_init__(self) -> None:
-        self._held: list[Problem] = []
+    def remember(self, what: str, problem: Problem, compute: Callable[[], Array]) -> Array:
+        """A bound of ``problem`` under the case's model, computed once."""
+        key = (what, self.model.name, id(problem))
+        if key not in self.bounds:
+            self.bounds[key] = compute()
+            self.held.append(problem)
+        return self.bounds[key]
 
     def value(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Array:
         """The array a call gives.

@@ -17,6 +17,9 @@ __all__ = ["Array", "Mask", "Problem", "fits", "round_to"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+REMEMBERED = 512
+_SOLVED: dict[tuple[Any, ...], Solution] = {}
+
 
 def round_to(x: Array, fmt: Format) -> Array:
     """Round to the nearest element of ``fmt``, ties to even, saturating at its largest element."""
@@ -73,7 +76,16 @@ class Problem:
     @cached_property
     def solution(self) -> Solution:
         """The exact solution, computed once."""
-        return solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+        # Every dtype and implementation derives the same problems (permuted, scaled, ...) anew.
+        arrays = (self.query, self.memory, self.keep, self.values)
+        key = (self.beta, *((None if a is None else (a.shape, a.tobytes())) for a in arrays))
+        found = _SOLVED.get(key)
+        if found is None:
+            found = solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+            if len(_SOLVED) >= REMEMBERED:
+                _SOLVED.pop(next(iter(_SOLVED)))
+            _SOLVED[key] = found
+        return found
 
     @property
     def size(self) -> tuple[int, float]:

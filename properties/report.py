@@ -60,7 +60,8 @@ def _table(report: Report) -> Table:
     for clause in _ordered(report):
         for k, name in enumerate(names):
             rows = [
-                _cell_text(report.of(clause, name, dtype), report.verdict(clause, name, dtype)) for dtype in dtypes
+                _cell_text(report.of(clause, name, dtype), report.verdict(clause, name, dtype))
+                for dtype in dtypes
             ]
             label = f"{clause} {clauses[clause].title}"
             table.add_row(label if k == 0 else "", name, *rows, end_section=k == len(names) - 1)
@@ -88,8 +89,12 @@ def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu")
         extra += ", values=values"
     lines.append(f"print(f(query, memory, beta={p.beta!r}{extra}))")
     inputs = "query.tolist(), memory.tolist()"
-    extra = extra.replace("keep=keep", "keep=keep.tolist()").replace("values=values", "values=values.tolist()")
-    lines.append(f"import hopspec.reference; print(hopspec.reference.update({inputs}, beta={p.beta!r}{extra}))")
+    extra = extra.replace("keep=keep", "keep=keep.tolist()").replace(
+        "values=values", "values=values.tolist()"
+    )
+    lines.append(
+        f"import hopspec.reference; print(hopspec.reference.update({inputs}, beta={p.beta!r}{extra}))"
+    )
     return "\n".join(lines)
 
 
@@ -98,12 +103,17 @@ def _print_failure(console: Console, report: Report, cell: Cell) -> None:
     assert failure is not None
     clause = load_clauses()[cell.clause]
     p = failure.problem
-    console.print(f"[bold red]{cell.clause}[/] {clause.title}: {cell.implementation}, {cell.dtype} ({cell.check})")
-    shape = f"{p.query.shape[0]} queries, {p.memory.shape[0]} memories, width {p.memory.shape[1]}, beta {p.beta!r}"
+    console.print(
+        f"[bold red]{cell.clause}[/] {clause.title}: {cell.implementation}, {cell.dtype} ({cell.check})"
+    )
+    (count, d), n = p.query.shape, p.memory.shape[0]
+    shape = f"{count} queries, {n} memories, width {d}, beta {p.beta!r}"
     console.print(f"  smallest input found: {shape}", highlight=False)
     if failure.kind == "bound":
         times = "" if math.isinf(failure.ratio) else f" ({failure.ratio:.3g} times the bound)"
-        console.print(f"  {failure.what}: got {failure.got}, expected {failure.expected}", highlight=False, markup=False)
+        console.print(
+            f"  {failure.what}: got {failure.got}, expected {failure.expected}", highlight=False, markup=False
+        )
         console.print(f"  allowed error {failure.bound:.3g}{times}", highlight=False)
     else:
         console.print(f"  {failure.kind}: {failure.what}", highlight=False, markup=False)
@@ -142,8 +152,13 @@ def print_report(report: Report, console: Console) -> None:
     if report.interrupted:
         console.print("[yellow]interrupted: this is what was done until then[/]")
     cases = sum(c.cases for c in report.cells if not c.unclaimed)
-    word = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}[report.exit_status]
-    console.print(f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{word}[/]", highlight=False)
+    word = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}[
+        report.exit_status
+    ]
+    console.print(
+        f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{word}[/]",
+        highlight=False,
+    )
 
 
 def _number(x: float) -> float | str:

@@ -50,7 +50,7 @@ PROFILES = {
     "default": Profile(cases=100, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
     "thorough": Profile(cases=1000, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0),
 }
-ROUNDS = 12
+ROUNDS = 40
 MISHAPS = 3
 MODEL_WITNESSES = ("update_within_bound", "update_of_digits_within_bound")
 
@@ -121,7 +121,9 @@ class Subject:
 
     def behaves_like(self, dtype: str) -> str:
         """The tightest built-in model that no case has violated."""
-        return next((m.name for m in models_of(dtype) if m.name in self.alive[dtype]), "none of the built-in models")
+        return next(
+            (m.name for m in models_of(dtype) if m.name in self.alive[dtype]), "none of the built-in models"
+        )
 
 
 class Run:
@@ -159,7 +161,11 @@ class Run:
         """Cells of a family that have not had all their cases."""
         names = {c.name for c in self.checks if c.family == family}
         stopped = {s.name for s in self.subjects if s.stopped}
-        return [c for c in self.cells.values() if c.check in names and c.cases < c.needed and c.implementation not in stopped]
+        return [
+            c
+            for c in self.cells.values()
+            if c.check in names and c.cases < c.needed and c.implementation not in stopped
+        ]
 
     def visit(self, problem: Problem, family: str) -> None:
         """Let every property of the family judge every implementation on ``problem``."""
@@ -232,7 +238,7 @@ class Run:
         for attempt in range(ROUNDS):
             if not self.wanting(family):
                 break
-            count = max(20, int(1.3 * self.needed)) if attempt == 0 else max(20, self.needed // 2)
+            count = max(8, self.needed // 2)
 
             @hypothesis.seed(self.options.seed * 1000 + attempt)
             @hypothesis.settings(
@@ -282,9 +288,11 @@ def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -
     try:
         judgement = check.judge(case)
     except Broken as broken:
-        return None if broken.kind == "stopped" else Failure(case.problem, check.name, broken.kind, broken.message)
+        if broken.kind == "stopped":
+            return None
+        return Failure(case.problem, check.name, broken.kind, broken.message)
     except (ArithmeticError, ValueError, IndexError):
-        # A problem made smaller may leave the domain a property was written for; it is then no smaller failure.
+        # A problem made smaller may leave the domain a property was written for: no smaller failure.
         return None
     if judgement is None or judgement.ratio <= 1:
         return None
@@ -352,4 +360,6 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
 def families_of(checks: Iterable[Check], options: Options) -> list[str]:
     """Families the chosen properties draw from, real data first."""
     wanted = {c.family for c in checks}
-    return (["digits"] if "digits" in wanted and options.data == "digits" else []) + [f for f in FAMILIES if f in wanted]
+    return (["digits"] if "digits" in wanted and options.data == "digits" else []) + [
+        f for f in FAMILIES if f in wanted
+    ]

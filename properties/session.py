@@ -25,7 +25,7 @@ __all__ = ["QUANTITIES", "Session", "resolve"]
 QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded")
 
 
-class Unusable(Exception):
+class Unusable(Exception):  # noqa: N818  (a verdict on the target)
     """The target names nothing that can be verified."""
 
 
@@ -90,7 +90,11 @@ class Session:
     def describe(self) -> Description:
         """What the implementation claims, and the environment its arithmetic depends on."""
         of = self.implementation
-        environment = {"python": platform.python_version(), "machine": platform.machine(), "device": self.device}
+        environment = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "device": self.device,
+        }
         if self.uses_torch:
             environment["torch"] = self.torch.__version__
             environment["cpu_capability"] = self.torch.backends.cpu.get_cpu_capability()

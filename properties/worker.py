@@ -1,7 +1,7 @@
 """The child process: ``python -m hopspec.properties.worker FD TARGET DEVICE``.
 
-It reads calls from the connection and writes answers, until the connection closes. Being a process of its own,
-it may hang or crash without ending the run.
+It reads calls from the connection and writes answers until the connection closes. Being a process of its
+own, it may hang or crash without ending the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def main(arguments: list[str]) -> int:
     try:
         session = Session(arguments[1], arguments[2])
     except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}" if type(error).__name__ != "Unusable" else str(error))
+        connection.send(
+            f"{type(error).__name__}: {error}" if type(error).__name__ != "Unusable" else str(error)
+        )
         return 2
     connection.send(session.describe())
     while True:

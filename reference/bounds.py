@@ -54,7 +54,8 @@ class Perturbation:
     """How far the computed log-weights may be from the exact logits.
 
     Args:
-        theta: bound on the error of each log-weight, up to a constant common to a row, ``[L, N]``; 0 where masked.
+        theta: bound on the error of each log-weight, up to a constant common to a row, ``[L, N]``;
+            0 where masked.
         lost: absolute error of each weight relative to the largest one (flushing, rounding near zero).
         kept: number of kept memories per query, ``[L]``.
         blocks: number of blocks of the online softmax per query, ``[L]``.
@@ -72,7 +73,9 @@ def _unit(model: AccuracyModel) -> float:
 
 
 @implements("MHN-BND-1")
-def perturbation(query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel) -> Perturbation:
+def perturbation(
+    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+) -> Perturbation:
     """Bound the error of every log-weight under ``model`` (first part of clause MHN-BND-2).
 
     Args:
@@ -96,8 +99,12 @@ def perturbation(query: Array, memory: Array, beta: float, exact: Solution, mode
         scores = b * magnitudes * gamma(d, u) + 2 * d * eta * b
         if model.pre_scale:
             growth = (1 + gamma(d, u)) * (1 + us) ** 2 * (1 + 2 * u) ** 2 - 1
-            sums = np.abs(query).sum(axis=1)[:, None] + np.where(kept, np.abs(memory).sum(axis=1)[None, :], 0.0)
-            scores = b * magnitudes * growth + 2 * d * eta + eta_s * (math.sqrt(b) * sums * (1 + us) + d * eta_s)
+            sums = np.abs(query).sum(axis=1)[:, None] + np.where(
+                kept, np.abs(memory).sum(axis=1)[None, :], 0.0
+            )
+            scores = (
+                b * magnitudes * growth + 2 * d * eta + eta_s * (math.sqrt(b) * sums * (1 + us) + d * eta_s)
+            )
         for _ in range(model.score_roundings):
             scores = scores + us * (logits + scores) + eta_s * max(b, 1.0)
         conversions = 1 + (not _is_exact(beta, model.accumulation)) + (2 if model.base2 else 0)
@@ -109,7 +116,12 @@ def perturbation(query: Array, memory: Array, beta: float, exact: Solution, mode
         count = kept.sum(axis=1)
         blocks = np.maximum(1, -(-memory.shape[0] // model.block)) if model.block else 1
         blocks_per_row = np.full(count.shape, blocks, dtype=np.int64)
-        theta = dt + u * spread * (1 + 2 * u) + blocks * model.exp_error / (1 - model.exp_error) + (blocks - 1) * u
+        theta = (
+            dt
+            + u * spread * (1 + 2 * u)
+            + blocks * model.exp_error / (1 - model.exp_error)
+            + (blocks - 1) * u
+        )
         if model.rounded_denominator and model.round_weights:
             theta = theta - math.log1p(-us)
         theta = np.where(kept, theta, 0.0)
@@ -194,7 +206,7 @@ def update_bound(
 def update_bound_on_ball(
     query: Array, memory: Array, beta: float, radius: float, kept: NDArray[np.bool_], model: AccuracyModel
 ) -> float:
-    """Bound on ``|computed - exact|_2`` of one update, uniform over queries within ``radius`` of ``query[d]``.
+    """Bound on ``|computed - exact|_2`` of one update, for every query within ``radius`` of ``query[d]``.
 
     Every quantity of MHN-BND-2 that depends on the query is replaced by its largest value over the ball.
     """
@@ -221,7 +233,9 @@ def update_bound_on_ball(
     w = us if model.round_weights else 0.0
     theta += w * 1.01
     g_n = gamma(n + blocks - 1, u)
-    limit = float((model.storage if model.score_roundings or model.pre_scale else model.accumulation).largest) / 4
+    limit = (
+        float((model.storage if model.score_roundings or model.pre_scale else model.accumulation).largest) / 4
+    )
     if not (g_n < 0.25 and max(logit, norm * largest) < limit):
         return math.inf
     diameter = 2 * float(np.linalg.norm(x - x.mean(axis=0), axis=1).max())
@@ -230,7 +244,9 @@ def update_bound_on_ball(
     e = math.expm1(min(theta, 700.0))
     below = (1 - e) * (1 - g_n) - lost
     if e <= SHARP_LIMIT and below > 0.1:
-        bound = (e * diameter + ((1 + e) * (relative + g_n) + 2 * lost) * largest + 2 * n * eta * math.sqrt(d)) / below
+        bound = (
+            e * diameter + ((1 + e) * (relative + g_n) + 2 * lost) * largest + 2 * n * eta * math.sqrt(d)
+        ) / below
     else:
         bound = diameter + ((1 + relative) / (1 - g_n) - 1 + 2 * lost) * largest + 2 * n * eta * math.sqrt(d)
     uo = us + 2 * u
@@ -238,7 +254,9 @@ def update_bound_on_ball(
 
 
 @implements("MHN-BND-7")
-def association_bound(query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel) -> Array:
+def association_bound(
+    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+) -> Array:
     """Bound on ``|computed - exact|`` of every association weight, ``[L, N]``."""
     moved = perturbation(query, memory, beta, exact, model)
     u, us = _unit(model), model.storage.unit_roundoff
@@ -255,7 +273,9 @@ def association_bound(query: Array, memory: Array, beta: float, exact: Solution,
 
 
 @implements("MHN-BND-3")
-def log_normalizer_bound(query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel) -> Array:
+def log_normalizer_bound(
+    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+) -> Array:
     """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows."""
     return _log_sum_bound(query, memory, beta, exact, model, model.output.unit_roundoff)
 
@@ -319,7 +339,9 @@ def energy_bound(query: Array, memory: Array, beta: float, exact: Solution, mode
             if not terms < limit:
                 result[row] = np.inf
                 continue
-            bound = lse_bound[row] * (1 + 2 * u) + 3 * u * lse + (gamma(d + 1, u) + u) * (squares[row] + half_m2)
+            bound = (
+                lse_bound[row] * (1 + 2 * u) + 3 * u * lse + (gamma(d + 1, u) + u) * (squares[row] + half_m2)
+            )
             bound += 3 * u * count + 4 * u * terms + uo * abs(float(exact.energy.hi[row]))
             bound += (2 * d + 4) * half_least(model.accumulation) * (1 + 1 / beta) + half_least(model.output)
             result[row] = bound * INFLATION * (1 + uo)

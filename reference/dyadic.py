@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hopspec.clauses import implements
 
-__all__ = ["Matrix", "Rational", "exact_matrix", "exact_number", "keep_mask"]
+__all__ = ["Matrix", "Rational", "exact_matrix", "exact_number", "keep_mask", "nested"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -40,8 +40,8 @@ class Rational:
 class Matrix:
     """A matrix of rationals with one common exponent and denominator.
 
-    Entry ``(i, j)`` is ``rows[i][j] * 2**exponent / denominator``. A row that holds a NaN or an infinity has
-    ``finite[i] == False`` and its entries mean nothing.
+    Entry ``(i, j)`` is ``rows[i][j] * 2**exponent / denominator``. Entries that are NaN or infinite are
+    listed in ``undefined``, hold 0 in ``rows``, and make ``finite[i]`` False.
     """
 
     rows: list[list[int]]
@@ -49,6 +49,7 @@ class Matrix:
     denominator: int
     width: int
     finite: list[bool]
+    undefined: tuple[tuple[int, int], ...] = ()
 
     def fraction(self, i: int, j: int) -> Fraction:
         """Entry ``(i, j)`` as a :class:`fractions.Fraction`."""
@@ -122,7 +123,7 @@ def exact_matrix(value: Any, name: str, width: int | None = None) -> tuple[Matri
         if value.ndim not in (1, 2):
             raise ValueError(f"{name} must have shape [d] or [rows, d], got {list(value.shape)}")
         return _from_floats(np.atleast_2d(value.astype(np.float64))), value.ndim == 1
-    rows = _nested(value)
+    rows = nested(value)
     if not isinstance(rows, list):
         raise TypeError(f"{name} must be an array of shape [d] or [rows, d], got {type(value).__name__}")
     if not rows:
@@ -135,9 +136,9 @@ def exact_matrix(value: Any, name: str, width: int | None = None) -> tuple[Matri
     width = len(rows[0]) if isinstance(rows[0], list) else 0
     for i, row in enumerate(rows):
         if not isinstance(row, list) or any(isinstance(entry, list) for entry in row):
-            raise ValueError(f"{name} must have shape [d] or [rows, d], got nesting of another depth at row {i}")
+            raise ValueError(f"{name} must have shape [d] or [rows, d], got another depth at row {i}")
         if len(row) != width:
-            raise ValueError(f"{name} must have rows of one length, got {width} at row 0 and {len(row)} at row {i}")
+            raise ValueError(f"{name} must have rows of one length {width}, got {len(row)} at row {i}")
     if all(type(entry) is float for row in rows for entry in row):
         return _from_floats(np.array(rows, dtype=np.float64).reshape(len(rows), width)), single
     return _from_numbers([[exact_number(entry, name) for entry in row] for row in rows], width), single
@@ -155,7 +156,7 @@ def keep_mask(keep: Any, queries: int, memories: int) -> BoolArray:
     """
     if keep is None:
         return np.ones((queries, memories), dtype=np.bool_)
-    array = keep if isinstance(keep, np.ndarray) else np.array(_nested(keep))
+    array = keep if isinstance(keep, np.ndarray) else np.array(nested(keep))
     if array.size == 0:
         array = array.astype(np.bool_)
     if array.dtype != np.bool_:
@@ -169,24 +170,26 @@ def keep_mask(keep: Any, queries: int, memories: int) -> BoolArray:
         raise ValueError(f"{expected}, got {list(array.shape)}") from None
 
 
-def _nested(value: Any) -> Any:
+def nested(value: Any) -> Any:
+    """``value`` as nested lists of numbers; a number itself stays as it is."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_nested(entry) for entry in value]
+        return [nested(entry) for entry in value]
     return value
 
 
 def _from_floats(array: npt.NDArray[np.float64]) -> Matrix:
-    finite = np.isfinite(array).all(axis=1)
-    fractions, exponents = np.frexp(np.where(finite[:, None], array, 0.0))
+    finite = np.isfinite(array)
+    undefined = [(int(i), int(j)) for i, j in np.argwhere(~finite)]
+    fractions, exponents = np.frexp(np.where(finite, array, 0.0))
     integers = (fractions * 2.0**53).astype(np.int64)
     nonzero = integers != 0
+    if not nonzero.any():
+        return _matrix(integers.tolist(), 0, 1, array.shape[1], undefined)
     # Trailing zeros go into the exponent: float32 data then need 24 bits and not 53.
     trailing = np.frexp((integers & -integers).astype(np.float64))[1] - 1
     exponents = exponents.astype(np.int64) - 53
-    if not nonzero.any():
-        return Matrix(integers.tolist(), 0, 1, array.shape[1], finite.tolist())
     common = int((exponents + trailing)[nonzero].min())
     shifts = np.where(nonzero, exponents - common, 0)
     if int(shifts.max()) <= 9:  # 53 + 9 bits fit a signed 64-bit integer
@@ -196,21 +199,26 @@ def _from_floats(array: npt.NDArray[np.float64]) -> Matrix:
             [m << s if s >= 0 else m >> -s for m, s in zip(row, row_shifts, strict=True)]
             for row, row_shifts in zip(integers.tolist(), shifts.tolist(), strict=True)
         ]
-    return Matrix(rows, common, 1, array.shape[1], finite.tolist())
+    return _matrix(rows, common, 1, array.shape[1], undefined)
 
 
 def _from_numbers(numbers: list[list[Rational | None]], width: int) -> Matrix:
-    finite = [all(number is not None for number in row) for row in numbers]
-    present = [n for row, ok in zip(numbers, finite, strict=True) if ok for n in row if n is not None]
+    present = [n for row in numbers for n in row if n is not None and n.numerator]
     denominator = math.lcm(*(n.denominator for n in present))
-    exponent = min((n.exponent for n in present if n.numerator), default=0)
-    rows = [
-        [
-            (n.numerator * (denominator // n.denominator)) << (n.exponent - exponent) if n and n.numerator else 0
-            for n in row
-        ]
-        if ok
-        else [0] * width
-        for row, ok in zip(numbers, finite, strict=True)
-    ]
-    return Matrix(rows, exponent, denominator, width, finite)
+    exponent = min((n.exponent for n in present), default=0)
+
+    def integer(n: Rational | None) -> int:
+        if n is None or not n.numerator:
+            return 0
+        return (n.numerator * (denominator // n.denominator)) << (n.exponent - exponent)
+
+    undefined = [(i, j) for i, row in enumerate(numbers) for j, n in enumerate(row) if n is None]
+    return _matrix([[integer(n) for n in row] for row in numbers], exponent, denominator, width, undefined)
+
+
+def _matrix(
+    rows: list[list[int]], exponent: int, denominator: int, width: int, undefined: list[tuple[int, int]]
+) -> Matrix:
+    spoiled = {i for i, _ in undefined}
+    finite = [i not in spoiled for i in range(len(rows))]
+    return Matrix(rows, exponent, denominator, width, finite, tuple(undefined))

@@ -26,6 +26,7 @@ class _Tables(NamedTuple):
     coefficients: list[int]
 
 
+@lru_cache(maxsize=64)
 def log_two(bits: int) -> int:
     """An integer within 1 of ``2**bits * log(2)``.
 
@@ -42,9 +43,9 @@ def log_two(bits: int) -> int:
 
 
 def exp_fixed(numerator: int, exponent: int, denominator: int, bits: int) -> int:
-    """An integer ``W`` with ``|W - 2**bits * e**t| <= 1``, where ``t = numerator * 2**exponent / denominator <= 0``.
+    """An integer within 1 of ``2**bits * e**t``, where ``t = numerator * 2**exponent / denominator <= 0``.
 
-    ``W == 2**bits`` exactly if ``t == 0``. See :func:`exps_fixed` for the proof.
+    It is ``2**bits`` exactly if ``t == 0``. See :func:`exps_fixed` for the proof.
 
     >>> exp_fixed(-1, 0, 1, 30)
     395007542
@@ -58,17 +59,17 @@ def exps_fixed(numerators: Iterable[int], exponent: int, denominator: int, bits:
     Proof of the error bound. Let ``a = -t``, ``w = bits + 16`` and one unit be ``2**-w``.
 
     1. If ``a >= bits`` then ``2**bits e**-a <= 1`` and ``W = 0`` will do.
-    2. ``A = floor(2**w a)`` is short of ``2**w a`` by less than one unit. With the integer ``l`` within one unit
-       of ``log 2`` and ``A = n l + r``, ``0 <= r < l``, the number ``e**-a`` equals ``2**-n e**-(r 2**-w)`` up to a
-       factor ``e**h``, ``|h| <= (n + 1) 2**-w``. As ``n <= 2 bits``, this is at most ``n + 2`` units of a number
-       below 1.
-    3. Write ``r 2**-w = j 2**-8 + k 2**-16 + s``, ``0 <= s < 2**-16``. The tables hold ``e**-(j 2**-8)`` and
-       ``e**-(k 2**-16)`` within one unit each. Horner's rule for ``e**-s`` with coefficients rounded down errs by at
-       most ``2 / (1 - 2**-16)`` units, and the series is cut where its alternating tail is below one unit: within
-       3.1 units together. Two products of numbers at most 1, each rounded down, give ``e**-(r 2**-w)`` within
-       ``(1 + 1 + 1) + 3.1 + 1 < 7.2`` units.
-    4. Together less than ``n + 10`` units, scaled by ``2**-n``: at most 10 units, that is ``10 * 2**-16`` of the
-       result's last place. Rounding to nearest adds 1/2. So ``|W - 2**bits e**t| < 0.501``.
+    2. ``A = floor(2**w a)`` is short of ``2**w a`` by less than one unit. With the integer ``l`` within one
+       unit of ``log 2`` and ``A = n l + r``, ``0 <= r < l``, the number ``e**-a`` equals ``2**-n e**-(r
+       2**-w)`` up to a factor ``e**h``, ``|h| <= (n + 1) 2**-w``. As ``n <= 2 bits``, this is at most ``n +
+       2`` units of a number below 1.
+    3. Write ``r 2**-w = j 2**-8 + k 2**-16 + s``, ``0 <= s < 2**-16``. The tables hold ``e**-(j 2**-8)``
+       and ``e**-(k 2**-16)`` within one unit each. Horner's rule for ``e**-s`` with coefficients rounded
+       down errs by at most ``2 / (1 - 2**-16)`` units, and the series is cut where its alternating tail is
+       below one unit: within 3.1 units together. Two products of numbers at most 1, each rounded down, give
+       ``e**-(r 2**-w)`` within ``(1 + 1 + 1) + 3.1 + 1 < 7.2`` units.
+    4. Together less than ``n + 10`` units, scaled by ``2**-n``: at most 10 units, that is ``10 * 2**-16``
+       of the result's last place. Rounding to nearest adds 1/2. So ``|W - 2**bits e**t| < 0.501``.
     """
     working = bits + _GUARD
     l2, coarse, fine, coefficients = _tables(working)
@@ -116,15 +117,16 @@ def exps_fixed(numerators: Iterable[int], exponent: int, denominator: int, bits:
 def log_fixed(numerator: int, denominator: int, bits: int) -> int:
     """An integer within 1 of ``2**bits * log(numerator / denominator)``, both positive; 0 if they are equal.
 
-    The libm logarithm is only a first guess ``y``; the proof comes from the rigorous exponential. With
-    ``x = 2**k z``, ``1/2 < z < 2`` (inverted if ``log z < 0``), and ``W`` within 1 of ``2**w e**-y``, the number
-    ``D = z W - 2**w``, rounded down, is within 3 units of ``2**w (z e**-y - 1)``; ``log z = y + log(1 + D 2**-w)``
-    then follows from the power series, whose ``K`` terms err by at most 3 units each. That ``|D| <= 2**(w - 40)``
-    (or 8 units) is checked, so the tail after ``K = w // 40 + 1`` terms is below one unit. With ``k`` times ``log 2`` the total is
-    below ``3 K + |k| + 6`` units, and ``w`` is chosen to make that less than 1/4 of the result's last place.
+    The libm logarithm is only a first guess ``y``; the proof comes from the rigorous exponential. With ``x
+    = 2**k z``, ``1/2 < z < 2`` (inverted if ``log z < 0``), and ``W`` within 1 of ``2**w e**-y``, the
+    number ``D = z W - 2**w``, rounded down, is within 3 units of ``2**w (z e**-y - 1)``; ``log z = y +
+    log(1 + D 2**-w)`` then follows from the power series, whose ``K`` terms err by at most 3 units each.
+    That ``|D| <= 2**(w - 40)`` (or 8 units) is checked, so the tail after ``K = w // 40 + 1`` terms is
+    below one unit. With ``k`` times ``log 2`` the total is below ``3 K + |k| + 6`` units, and ``w`` is
+    chosen to make that less than 1/4 of the result's last place.
 
-    >>> log_fixed(2, 1, 20), log_fixed(3, 3, 20)
-    (726817, 0)
+    >>> log_fixed(10, 1, 20) / 2**20, log_fixed(3, 3, 20)
+    (2.302585..., 0)
     """
     if numerator <= 0 or denominator <= 0:
         raise ValueError(f"the logarithm needs positive numbers, got {numerator} / {denominator}")
@@ -144,7 +146,9 @@ def log_fixed(numerator: int, denominator: int, bits: int) -> int:
     power = exp_fixed(-guess_numerator, guess_exponent, 1, working)
     defect = numerator * power // denominator - (1 << working)
     if abs(defect) > 1 << max(working - 40, 3):
-        raise ArithmeticError(f"log({numerator / denominator!r}) from libm is off by {defect / (1 << working):.3g}")
+        raise ArithmeticError(
+            f"log({numerator / denominator!r}) from libm is off by {defect / (1 << working):.3g}"
+        )
     total = 0
     term = defect
     for n in range(1, working // 40 + 2):

@@ -118,5 +118,6 @@ def pick(indices: Sequence[int], entries: Sequence[T]) -> Sequence[T]:
     if len(indices) == len(entries):
         return entries
     if len(indices) > 1:
-        return itemgetter(*indices)(entries)
+        chosen: tuple[T, ...] = itemgetter(*indices)(entries)
+        return chosen
     return [entries[i] for i in indices]

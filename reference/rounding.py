@@ -7,30 +7,27 @@ bfloat16 or to a format of one's own.
 from __future__ import annotations
 
 import math
-from typing import Any
-
-from mpmath import MPContext
 
 from hopspec.clauses import implements
 from hopspec.formats import Format
+from hopspec.reference.context import Real, context
 
-__all__ = ["Real", "inside_float64", "round_bits", "round_ratio", "significand"]
+__all__ = ["inside_float64", "round_bits", "round_ratio", "significand"]
 
-Real = Any
-"""An ``mpmath`` number or a float; mpmath has no type annotations."""
-
-# Conversions only, so its precision never matters and is never changed.
-_CONTEXT = MPContext()
+# Its numbers are made exactly, so its precision matters only when they are printed.
+_CONTEXT = context(53)
 
 
-def significand(numerator: int, denominator: int, exponent: int, precision: int, least: int | None) -> tuple[int, int]:
-    """Integers ``(m, e)`` with ``m * 2**e`` nearest to ``numerator / denominator * 2**exponent``, ties to even ``m``.
+def significand(
+    numerator: int, denominator: int, exponent: int, precision: int, least: int | None
+) -> tuple[int, int]:
+    """Integers ``(m, e)``, ``m * 2**e`` nearest to ``numerator / denominator * 2**exponent``, ties to even.
 
     Args:
         numerator: any integer.
         denominator: a positive integer.
         exponent: any integer.
-        precision: bits of ``m``; ``|m| = 2**precision`` occurs when rounding carries.
+        precision: the most bits ``m`` may have.
         least: the least ``e`` allowed (gradual underflow), or None.
 
     >>> significand(5, 1, 0, 2, None)
@@ -54,6 +51,8 @@ def significand(numerator: int, denominator: int, exponent: int, precision: int,
     twice = 2 * rest
     if twice > denominator or (twice == denominator and m & 1):
         m += 1
+        if m >> precision:
+            m, e = m >> 1, e + 1
     return (-m if numerator < 0 else m), e
 
 
@@ -71,8 +70,8 @@ def inside_float64(fmt: Format) -> bool:
 def round_ratio(numerator: int, denominator: int, fmt: Format, exponent: int = 0) -> Real:
     r"""The element of ``fmt`` nearest to ``numerator / denominator * 2**exponent``, ties to even.
 
-    Formula: $\mathrm{RN}(x)$ with gradual underflow; infinite from $2^{e_{max}} (2 - 2^{-p})$ on. Clause MHN-PRC-1,
-    IEEE 754.
+    Formula: $\mathrm{RN}(x)$ with gradual underflow; infinite from $2^{e_{max}} (2 - 2^{-p})$ on.
+    Clause MHN-PRC-1, IEEE 754.
 
     Args:
         numerator: any integer.

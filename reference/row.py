@@ -1,8 +1,8 @@
 r"""One query against the memories it sees: exact logits, integer weights, enclosures as integer ratios.
 
-With integer weights $|W_i - w_i| \le 1$, $w_i = 2^P e^{t_i - t_{max}}$, write $S = \sum W_i$, $s = \sum w_i$, and let $n$ count the
-memories whose logit is below the maximum. A memory at the maximum has $W_i = w_i = 2^P$, hence $S, s \ge 2^P$ and
-$|S - s| \le n$.
+With integer weights $|W_i - w_i| \le 1$, $w_i = 2^P e^{t_i - t_{max}}$, write $S = \sum W_i$, $s = \sum
+w_i$, and let $n$ count the memories whose logit is below the maximum. A memory at the maximum has $W_i =
+w_i = 2^P$, hence $S, s \ge 2^P$ and $|S - s| \le n$.
 
 *Update.* With $c = \sum W_i x_{ij} / S$, $T = \sum w_i x_{ij} / s$ and $\sum w_i (x_{ij} - T) = 0$,
 
@@ -10,11 +10,11 @@ $$c - T = \frac1S \sum_i (W_i - w_i)(x_{ij} - T), \qquad |c - T| \le \frac{n D_j
 
 where $D_j = \max_i x_{ij} - \min_i x_{ij}$ over the kept memories, because $T$ lies in their convex hull.
 
-*Log-normalizer.* $|\log(S 2^{-P}) - \log(s 2^{-P})| \le |S - s| / \min(S, s) \le n 2^{-P}$, and the integer logarithm
-errs by at most $2^{-P}$ more (not at all for one memory). The largest logit is exact.
+*Log-normalizer.* $|\log(S 2^{-P}) - \log(s 2^{-P})| \le |S - s| / \min(S, s) \le n 2^{-P}$, and the integer
+logarithm errs by at most $2^{-P}$ more (not at all for one memory). The largest logit is exact.
 
-*Energy.* $E = |\xi|^2/2 + M^2/2 - z_{max} - \beta^{-1} \log(s 2^{-P} / N)$: the first three terms are exact, the last errs by
-at most $(n + 1) 2^{-P} / \beta$, and by nothing where all logits are equal.
+*Energy.* $E = |\xi|^2/2 + M^2/2 - z_{max} - \beta^{-1} \log(s 2^{-P} / N)$: the first three terms are
+exact, the last errs by at most $(n + 1) 2^{-P} / \beta$, and by nothing where all logits are equal.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class View:
         ranges: largest minus least entry of each column.
         largest_square: ``M**2`` as an integer.
         memory_finite: whether those memories are finite.
-        values_finite: whether those values are finite.
+        columns_finite: for every column, whether those values are finite in it.
     """
 
     kept: list[int]
@@ -53,7 +53,7 @@ class View:
     ranges: list[int]
     largest_square: int
     memory_finite: bool
-    values_finite: bool
+    columns_finite: list[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ def view_of(problem: Problem, row: int) -> View:
     kept = problem.kept(row)
     memory = pick(kept, problem.memory.rows)
     columns = list(zip(*pick(kept, problem.values.rows), strict=True)) if kept else []
+    seen = set(kept)
+    spoiled = {j for i, j in problem.values.undefined if i in seen}
     return View(
         kept=kept,
         memory=memory,
@@ -77,7 +79,7 @@ def view_of(problem: Problem, row: int) -> View:
         ranges=[max(column) - min(column) for column in columns],
         largest_square=max((sum(map(mul, pattern, pattern)) for pattern in memory), default=0),
         memory_finite=all(map(problem.memory.finite.__getitem__, kept)),
-        values_finite=all(map(problem.values.finite.__getitem__, kept)),
+        columns_finite=[j not in spoiled for j in range(problem.values.width)],
     )
 
 
@@ -104,8 +106,15 @@ class Row:
         self.query_square = sum(map(mul, query, query))
         self.below = len(scores) - self.numerators.count(self.largest)
 
+    def groups(self) -> list[tuple[int, list[int]]]:
+        """The distinct logits, largest first, each with the positions that have it."""
+        members: dict[int, list[int]] = {}
+        for position, t in enumerate(self.numerators):
+            members.setdefault(t, []).append(position)
+        return sorted(members.items(), reverse=True)
+
     def energy_bits(self) -> int:
-        r"""Bits that make $2^{-bits} / \beta \le \max(|\xi|^2, M^2) / 2$; 0 if none are needed or all vectors are 0."""
+        r"""Bits that make $2^{-bits} / \beta \le \max(|\xi|^2, M^2) / 2$; 0 where all vectors are 0."""
         problem, beta = self.problem, self.problem.beta
         squares = ((self.query_square, problem.query), (self.view.largest_square, problem.memory))
         known = [

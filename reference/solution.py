@@ -1,12 +1,13 @@
 """What a verdict needs to know about a problem, enclosed in double-double numbers.
 
-The enclosures and their proof are those of :mod:`hopspec.reference.row`: exact rational arithmetic up to the last
-step, the conversion to a double-double, whose error is computed exactly and added to the radius, rounded up.
+The enclosures and their proof are those of :mod:`hopspec.reference.row`: exact rational arithmetic up to
+the last step, the conversion to a double-double, whose error is computed exactly and added to the radius,
+rounded up.
 
 Size of the radius: the working precision is at least ``128 + log2 N``, and more by ``log2(1 / (beta m))``,
-``m = max(|xi|**2, M**2) / 2``, where that and ``beta`` are positive. So before conversion it is at most ``2**-128`` times
-the column range (update), ``2**-127`` (log-normalizer) and ``2**-127 m`` (energy). The conversion adds at most
-``2**-105`` of the result, and the least positive float64 near underflow.
+``m = max(|xi|**2, M**2) / 2``, where that and ``beta`` are positive. So before conversion it is at most
+``2**-128`` times the column range (update), ``2**-127`` (log-normalizer) and ``2**-127 m`` (energy). The
+conversion adds at most ``2**-105`` of the result, and the least positive float64 near underflow.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _NAN: Triple = (math.nan, 0.0, 0.0)
 class Enclosed:
     """Real numbers known to a proved radius: each lies within ``radius`` of ``hi + lo``.
 
-    Where the number rounds to an infinite float64, ``hi`` is that infinity; where it is undefined (a non-finite
-    input, clauses MHN-NFI-1 and MHN-NFI-2), ``hi`` is NaN. There ``lo`` and ``radius`` are 0.
+    Where the number rounds to an infinite float64, ``hi`` is that infinity; where it is undefined (a
+    non-finite input, clauses MHN-NFI-1 and MHN-NFI-2), ``hi`` is NaN. There ``lo`` and ``radius`` are 0.
 
     Args:
         hi: the nearest float64 to the centre.
@@ -56,17 +57,17 @@ class Enclosed:
     def error(self, actual: Any) -> tuple[FloatArray, FloatArray]:
         """The distance of ``actual`` from the true numbers, as ``(error, slack)``.
 
-        The true distance lies in ``[error - slack, error + slack]``. The difference ``actual - hi`` is split exactly
-        into a sum of two floats, so only the two additions after it round, each by at most ``2**-53`` of its
-        result; ``slack`` is the radius plus twice that.
+        The true distance lies in ``[error - slack, error + slack]``. The difference ``actual - hi`` is
+        split exactly into a sum of two floats, so only the two additions after it round, each by at most
+        ``2**-53`` of its result; ``slack`` is the radius plus twice that.
 
         Args:
             actual: numbers of the shape of ``hi``, any real dtype.
 
         Returns:
-            Two float64 arrays. The error is infinite, and the slack 0, where ``actual`` is NaN but the true number
-            is defined, where just one of the two is infinite, and where their difference overflows; it is 0 for
-            equal infinities, and where both are NaN.
+            Two float64 arrays. The error is infinite, and the slack 0, where ``actual`` is NaN but the true
+            number is defined, where just one of the two is infinite, and where their difference overflows;
+            it is 0 for equal infinities, and where both are NaN.
 
         Raises:
             ValueError: if the shape is another one.
@@ -90,7 +91,9 @@ class Enclosed:
             slack = slack * (1 + 2.0**-50)
         undefined = ~np.isfinite(error)
         same = (values == self.hi) | (np.isnan(values) & np.isnan(self.hi))
-        return np.where(same & undefined, 0.0, np.where(undefined, np.inf, error)), np.where(undefined, 0.0, slack)
+        return np.where(same & undefined, 0.0, np.where(undefined, np.inf, error)), np.where(
+            undefined, 0.0, slack
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +102,8 @@ class Solution:
 
     Args:
         kept: ``[L, N]``, which memories each query sees.
-        logits: ``[L, N]``, the float64 nearest to the exact ``beta <x_i, xi>``; ``-inf`` where masked, NaN where
-            the query or the memory is not finite.
+        logits: ``[L, N]``, the float64 nearest to the exact ``beta <x_i, xi>``; ``-inf`` where masked, NaN
+            where the query or the memory is not finite.
         weights: ``[L, N]``, the association to relative accuracy ``2**-40`` (absolute ``2**-1074`` below
             ``2**-1022``); 0 where masked.
         magnitudes: ``[L, N]``, ``sum_j |x_ij xi_j|`` to relative accuracy ``(d + 2) 2**-53``; 0 where masked.
@@ -121,11 +124,12 @@ class Solution:
 def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any = None) -> Solution:
     """Enclose update, log-normalizer and energy of every query (clauses MHN-UPD-3, MHN-LSE-1, MHN-ENE-1).
 
-    A row that sees nothing has state 0, log-normalizer ``-inf`` and energy ``+inf`` (clause MHN-MSK-4), whatever its
-    query; any other row with a non-finite query or a non-finite kept memory is NaN.
+    A row that sees nothing has state 0, log-normalizer ``-inf`` and energy ``+inf`` (clause MHN-MSK-4),
+    whatever its query; any other row with a non-finite query or a non-finite kept memory is NaN.
 
     Args:
-        query: ``[L, d]``, or ``[d]`` taken as ``[1, d]``; nested sequences, NumPy, or anything with ``tolist()``.
+        query: ``[L, d]``, or ``[d]`` taken as ``[1, d]``; nested sequences, NumPy, or anything with
+            ``tolist()``.
         memory: ``[N, d]``.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
@@ -174,7 +178,8 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
             weighted = answer.weigh(_working_bits(answer))
             logits[row, kept] = _logits(answer)
             weights[row, kept] = _weights(answer, weighted)
-            states += [_enclose(*r) for r in answer.update(weighted)] if view.values_finite else [_NAN] * width
+            ratios = zip(answer.update(weighted), view.columns_finite, strict=True)
+            states += [_enclose(*ratio) if finite else _NAN for ratio, finite in ratios]
             normalizers.append(_enclose(*answer.log_normalizer(weighted)))
             if problem.beta.numerator > 0:
                 energies.append(_enclose(*answer.energy(weighted)))
@@ -221,7 +226,9 @@ def _weights(row: Row, weighted: Weighted) -> list[float]:
 def _gather(triples: list[Triple], shape: tuple[int, ...]) -> Enclosed:
     array = np.array(triples, dtype=np.float64).reshape(*shape, 3)
     return Enclosed(
-        np.ascontiguousarray(array[..., 0]), np.ascontiguousarray(array[..., 1]), np.ascontiguousarray(array[..., 2])
+        np.ascontiguousarray(array[..., 0]),
+        np.ascontiguousarray(array[..., 1]),
+        np.ascontiguousarray(array[..., 2]),
     )
 
 
@@ -294,7 +301,7 @@ def _magnitudes(problem: Problem) -> FloatArray:
         smallest = min((a[a > 0].min(initial=np.inf) for a in (query, memory)), default=np.inf)
         largest = max(query.max(initial=0.0), memory.max(initial=0.0))
         # Products and sums in the normal range round by 2**-53 of the result each.
-        if 2.0**-500 < smallest and largest < 2.0**500:
+        if smallest > 2.0**-500 and largest < 2.0**500:
             product: FloatArray = query @ memory.T
             return product
     absolute = [[abs(x) for x in row] for row in problem.memory.rows]
@@ -318,4 +325,5 @@ def _absolute(matrix: Matrix) -> FloatArray | None:
     except OverflowError:
         return None
     with np.errstate(all="ignore"):
-        return np.ldexp(np.abs(array), matrix.exponent)
+        scaled: FloatArray = np.ldexp(np.abs(array), matrix.exponent)
+    return scaled

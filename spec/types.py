@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 A = TypeVar("A")
-A_contra = TypeVar("A_contra")
+A_contra = TypeVar("A_contra", contravariant=True)
 
 
 class Status(enum.IntEnum):
@@ -122,7 +122,7 @@ class AccuracyModel:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an implementation claims. A claim is tested; what is not claimed is reported, never skipped silently.
+    """What an implementation claims. A claim is tested; what is not claimed is reported as such.
 
     Args:
         dtypes: names of formats it accepts, see :data:`hopspec.formats.FORMATS`.
@@ -165,8 +165,8 @@ class Capabilities:
 class Implementation(Generic[A]):
     """A frozen description of an implementation under test and of what it claims.
 
-    Every callable takes ``(query, memory, *, beta)`` and, where the capability is claimed, ``keep``, ``values``
-    and ``steps``. A callable left out is a quantity not claimed.
+    Every callable takes ``(query, memory, *, beta)`` and, where the capability is claimed, ``keep``,
+    ``values`` and ``steps``. A callable left out is a quantity not claimed.
 
     Args:
         name: name in reports.
@@ -178,7 +178,7 @@ class Implementation(Generic[A]):
         rounded: the update with every operation rounded to ``bits`` bits; takes ``bits``.
         capabilities: what is claimed.
         accuracy: one model per dtype; a dtype without one is judged under the loosest built-in model.
-        to_array: from a NumPy array (inputs) and a dtype name to the implementation's array type; None for PyTorch.
+        to_array: from a NumPy array and a dtype name to the implementation's array type; None for PyTorch.
         from_array: back to a NumPy array; None for PyTorch.
     """
 

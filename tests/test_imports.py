@@ -8,8 +8,9 @@ import sysconfig
 import tomllib
 from pathlib import Path
 
-import hopspec
 import pytest
+
+import hopspec
 from hopspec import fastpath
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,10 +10,11 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import hopspec
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import hopspec
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -61,7 +62,7 @@ def test_extras(wheel_metadata: email.message.Message) -> None:
     assert fast == {"torch"}
 
 
-def test_licence_and_console_script(wheel: Path, wheel_metadata: email.message.Message) -> None:
+def test_license_and_console_script(wheel: Path, wheel_metadata: email.message.Message) -> None:
     assert wheel_metadata["License-Expression"] == "Apache-2.0"
     with zipfile.ZipFile(wheel) as archive:
         files = {name.split("/", 1)[1]: name for name in archive.namelist() if ".dist-info/" in name}

@@ -8,12 +8,13 @@ import venv
 from collections import defaultdict
 from pathlib import Path
 
-import hopspec
-import hopspec.reference
 import mpmath
 import numpy
 import pytest
 import torch
+
+import hopspec
+import hopspec.reference
 
 DOWNSTREAM = Path(__file__).resolve().parent / "downstream"
 
@@ -32,7 +33,7 @@ def downstream(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*install, "--quiet", str(wheel)], check=True)
     # Folders that a .pth file adds come after the environment's own, and .pth files inside them are not read:
     # so the libraries of the running environment are lent and its editable install of hopspec is not.
-    lent = {str(Path(module.__file__).parent.parent) for module in (mpmath, numpy, torch)}
+    lent = {str(Path(module.__path__[0]).parent) for module in (mpmath, numpy, torch)}
     (site_packages,) = environment.glob("lib/python3*/site-packages")
     (site_packages / "lent.pth").write_text("\n".join(sorted(lent)) + "\n")
     return project
@@ -92,10 +93,10 @@ def test_every_misuse_is_reported(report: str) -> None:
     assert errors_in(report, "misuse.py") == expected, report
 
 
-@pytest.mark.parametrize("module", [hopspec, hopspec.reference])
-def test_every_public_name_is_used(module: object) -> None:
+@pytest.mark.parametrize(
+    ("prefix", "public"), [("hopspec", hopspec.__all__), ("reference", hopspec.reference.__all__)]
+)
+def test_every_public_name_is_used(prefix: str, public: list[str]) -> None:
     consumer = (DOWNSTREAM / "consumer.py").read_text(encoding="utf-8")
-    prefix = {hopspec: "hopspec", hopspec.reference: "reference"}[module]
-    public = module.__all__
     missing = [name for name in public if not re.search(rf"\b{prefix}\.{re.escape(name)}\b", consumer)]
     assert not missing, f"consumer.py says nothing about the type of {', '.join(missing)}"

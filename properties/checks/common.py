@@ -26,19 +26,27 @@ EPS64 = 2.0**-52
 def update_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-2 on ``problem`` (by default the case's)."""
     p = problem or case.problem
-    return bounds.update_bound(p.query, p.memory, p.beta, p.solution, case.model, p.values)
+    return case.remember(
+        "update bound",
+        p,
+        lambda: bounds.update_bound(p.query, p.memory, p.beta, p.solution, case.model, p.values),
+    )
 
 
 def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-3."""
     p = problem or case.problem
-    return bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model)
+    return case.remember(
+        "log bound", p, lambda: bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model)
+    )
 
 
 def energy_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-4."""
     p = problem or case.problem
-    return bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model)
+    return case.remember(
+        "energy bound", p, lambda: bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model)
+    )
 
 
 def association_bound(case: Case, problem: Problem | None = None) -> Array:
@@ -61,7 +69,7 @@ def lipschitz(problem: Problem) -> float:
     """Clause MHN-FIX-2: ``beta * diam(X)**2 / 4``."""
     x = problem.memory
     gaps = np.square(x[:, None, :] - x[None, :, :]).sum(axis=2)
-    return abs(problem.beta) * float(gaps.max()) / 4 * (1 + 8 * x.shape[1] * EPS64)
+    return float(abs(problem.beta) * gaps.max() / 4 * (1 + 8 * x.shape[1] * EPS64))
 
 
 def jacobian(problem: Problem, row: int) -> Array:
@@ -73,7 +81,7 @@ def jacobian(problem: Problem, row: int) -> Array:
 
 def length(x: Array) -> Array:
     """Euclidean length over the last axis."""
-    return np.asarray(np.sqrt(np.square(x).sum(axis=-1)))
+    return np.asarray(np.linalg.norm(x, axis=-1))
 
 
 def grown(rate: float) -> float:

@@ -26,8 +26,12 @@ def results_have_the_type_of_the_clause(case: Case) -> Judgement | None:
             raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
         expected = "float32" if half and quantity in ("log_normalizer", "energy") else case.dtype
         case.value(quantity)
-        judged.append(require(f"dtype of {quantity}", answer.dtypes[0] == expected, answer.dtypes[0], expected))
-        judged.append(require(f"device of {quantity}", answer.on_device, "another device", "the inputs' device"))
+        judged.append(
+            require(f"dtype of {quantity}", answer.dtypes[0] == expected, answer.dtypes[0], expected)
+        )
+        judged.append(
+            require(f"device of {quantity}", answer.on_device, "another device", "the inputs' device")
+        )
     return all_of(*judged)
 
 
@@ -38,7 +42,9 @@ def inputs_are_not_modified(case: Case) -> Judgement | None:
     for quantity in ("retrieve", "log_normalizer", "energy"):
         if case.provides(quantity):
             mutated = case.answer(quantity).mutated
-            judged.append(require(f"arguments of {quantity}", not mutated, f"modified {mutated}", "unmodified"))
+            judged.append(
+                require(f"arguments of {quantity}", not mutated, f"modified {mutated}", "unmodified")
+            )
     return all_of(*judged)
 
 

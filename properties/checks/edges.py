@@ -41,7 +41,9 @@ def bad_memory_spoils_rows_that_see_it(case: Case) -> Judgement | None:
         judged.append(require("update of rows that keep it", spoilt, got[sees].tolist(), "NaN throughout"))
     rest = (~sees) & p.solution.kept.any(axis=1)
     bound = np.where(rest[:, None], update_bound(case), np.inf)
-    judged.append(compare("update of the other rows", np.where(rest[:, None], got, 0.0), p.solution.state, bound))
+    judged.append(
+        compare("update of the other rows", np.where(rest[:, None], got, 0.0), p.solution.state, bound)
+    )
     return all_of(*judged)
 
 
@@ -51,8 +53,12 @@ def finite_in_finite_out(case: Case) -> Judgement | None:
     p = case.problem
     got, memory = case.value(), p.memory
     u = case.format.unit_roundoff
-    slack = (4 + 2 * memory.shape[0]) * u * np.abs(memory).max(axis=0) + 2.0 ** max(case.format.least_exponent, -1074)
-    hull = within("update", got, np.clip(got, memory.min(axis=0), memory.max(axis=0)), np.broadcast_to(slack, got.shape))
+    slack = (4 + 2 * memory.shape[0]) * u * np.abs(memory).max(axis=0) + 2.0 ** max(
+        case.format.least_exponent, -1074
+    )
+    hull = within(
+        "update", got, np.clip(got, memory.min(axis=0), memory.max(axis=0)), np.broadcast_to(slack, got.shape)
+    )
     return all_of(require("update", bool(np.isfinite(got).all()), got.tolist(), "finite"), hull)
 
 
@@ -61,11 +67,15 @@ def extreme_update_is_the_best_memory(case: Case) -> Judgement | None:
     """Where one memory is ahead by far more than any rounding, it is what comes back."""
     p = case.problem
     exact = p.solution
+    model = case.model
+    # What a score is rounded to; the weights, rounded to storage, leave no doubt about which one is largest.
+    narrow = model.score_roundings or model.pre_scale
+    u = (model.storage if narrow else model.accumulation).unit_roundoff
     with np.errstate(invalid="ignore", over="ignore"):
         rest = exact.state.hi - p.memory[np.argmax(exact.weights, axis=1)]
         sharp = (exact.weights.max(axis=1) == 1.0) & (np.abs(rest).max(axis=1) == 0)
         ordered = np.sort(exact.logits, axis=1)
-        doubt = 16 * (p.memory.shape[1] + 4) * case.format.unit_roundoff * np.abs(p.beta) * exact.magnitudes.max(axis=1)
+        doubt = 16 * (p.memory.shape[1] + 4) * u * np.abs(p.beta) * exact.magnitudes.max(axis=1)
         clear = sharp & (ordered[:, -1] - ordered[:, max(-2, -ordered.shape[1])] > 200 + 2 * doubt)
     if p.memory.shape[0] < 2 or not clear.any():
         return None

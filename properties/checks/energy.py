@@ -38,7 +38,9 @@ def _divergence(first: Problem, second: Problem) -> Array:
 def _evaluation_error(first: Problem, second: Problem) -> Array:
     """How far the float64 evaluation of the exact side of an identity may be off."""
     sizes = [np.square(length(p.query)) + np.square(length(p.solution.state.hi)) for p in (first, second)]
-    logs = [np.abs(p.solution.log_normalizer.hi) + np.abs(p.solution.logits).max(axis=1) for p in (first, second)]
+    logs = [
+        np.abs(p.solution.log_normalizer.hi) + np.abs(p.solution.logits).max(axis=1) for p in (first, second)
+    ]
     terms = 4 * (sizes[0] + sizes[1]) + 4 * (logs[0] + logs[1]) / first.beta
     count = first.memory.shape[0] + first.memory.shape[1]
     return np.asarray((count + 16) * EPS64 * terms)

@@ -41,7 +41,7 @@ def update_is_lipschitz(case: Case) -> Judgement | None:
 
 @check("MHN-FIX-3", family="pairs")
 def jacobian_governs_the_ball(case: Case) -> Judgement | None:
-    """The update of ``xi + h`` is ``T(xi) + J h`` but for ``lam |h| ((e^{beta R r} - 1) / (beta R r) - 1)``."""
+    """``T(xi + h)`` is ``T(xi) + J h`` but for ``lam |h| ((e^{beta R r} - 1) / (beta R r) - 1)``."""
     p = case.problem
     other = _nearby(case, 0.05 / max(p.beta * float(_extent(p).max()), 1e-12))
     step = other.query - p.query
@@ -61,7 +61,9 @@ def jacobian_governs_the_ball(case: Case) -> Judgement | None:
         doubt = length(update_bound(case)[row]) + length(update_bound(case, other)[row])
         doubt = doubt + 64 * EPS64 * (p.memory.shape[0] + 4) * (float(length(p.memory).max()) + largest * r)
         error = length(got - linear)
-        judged.append(within("T(xi + h) - T(xi) - J h", np.asarray(error), np.asarray(0.0), np.asarray(allowed + doubt)))
+        judged.append(
+            within("T(xi + h) - T(xi) - J h", np.asarray(error), np.asarray(0.0), np.asarray(allowed + doubt))
+        )
     return all_of(*judged)
 
 
@@ -101,10 +103,14 @@ def certified_ball_keeps_the_iteration(case: Case) -> Judgement | None:
         rate = largest * grown(p.beta * float(extents[row]) * (r + float(doubts[row])))
         reach = length(once[row] - p.query[row])
         step = length(once[row] - state.query[row])
-        slack = float(doubts[row]) * 2 + 16 * EPS64 * float(length(p.query[row]) + r)
-        judged.append(within("distance from the centre", np.maximum(reach, r), np.asarray(r), np.asarray(slack)))
+        slack = float(doubts[row]) * 2 + 16 * EPS64 * (float(length(p.query[row])) + r)
+        judged.append(
+            within("distance from the centre", np.maximum(reach, r), np.asarray(r), np.asarray(slack))
+        )
         allowed = rate * delta
-        judged.append(within("second step", np.maximum(step, allowed), np.asarray(allowed), np.asarray(slack)))
+        judged.append(
+            within("second step", np.maximum(step, allowed), np.asarray(allowed), np.asarray(slack))
+        )
     return all_of(*judged)
 
 
@@ -129,7 +135,7 @@ def _newton(p: Problem, row: int) -> tuple[Array, Array] | None:
 
 @check("MHN-FIX-5", family="saddles")
 def certified_fixed_point_is_one(case: Case) -> Judgement | None:
-    """Where the Newton certificate holds in a ball, the update moves its centre no further than the ball allows."""
+    """Where the Newton certificate holds, the update moves the centre no further than the ball allows."""
     p = case.problem
     found = _newton(p, 0)
     if found is None:
@@ -172,7 +178,9 @@ def retrieval_error(case: Case) -> Judgement | None:
     with np.errstate(over="ignore"):
         allowed = 2 * (n - 1) * largest * np.exp(-exponent)
     allowed = np.where(allowed < 2 * largest, allowed, np.inf)
-    return within("distance to the stored pattern", error, np.zeros_like(error), allowed + length(update_bound(case)))
+    return within(
+        "distance to the stored pattern", error, np.zeros_like(error), allowed + length(update_bound(case))
+    )
 
 
 @check("MHN-FIX-8", family="separated")
@@ -184,7 +192,7 @@ def well_separated_memory_attracts(case: Case) -> Judgement | None:
         return None
     gram = p.memory @ p.memory.T
     largest = float(length(p.memory).max())
-    radius = 1 / (p.beta * n * largest)
+    radius: float = 1 / (p.beta * n * largest)
     needed = 2 / (p.beta * n) + math.log(2 * (n - 1) * n * p.beta * largest**2) / p.beta
     rows = [i for i in range(n) if (gram[i, i] - np.delete(gram[i], i)).min() > needed * (1 + 1e-9)]
     if not rows:
@@ -192,7 +200,7 @@ def well_separated_memory_attracts(case: Case) -> Judgement | None:
     i = rows[p.seed % len(rows)]
     direction = p.rng.standard_normal(d)
     start = round_to(p.memory[i] + 0.7 * radius * direction / length(direction), case.format)
-    if not length(start - p.memory[i]) <= radius:
+    if float(length(start - p.memory[i])) > radius:
         start = p.memory[i]
     local = p.but(query=start[None, :])
     error = length(case.value("retrieve", local)[0] - p.memory[i])

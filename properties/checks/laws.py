@@ -41,7 +41,9 @@ def permuting_queries_permutes_updates(case: Case) -> Judgement | None:
         return None
     order = np.roll(np.arange(p.query.shape[0]), 1)
     other = p.but(query=p.query[order])
-    return _same_update(case, other, case.value()[order], update_bound(case)[order], "update of permuted queries")
+    return _same_update(
+        case, other, case.value()[order], update_bound(case)[order], "update of permuted queries"
+    )
 
 
 @check("MHN-LAW-3", family="general")
@@ -70,7 +72,9 @@ def scaling(case: Case) -> Judgement | None:
     other = p.but(query=c * p.query, memory=c * p.memory, beta=p.beta / c**2)
     if not representable(case, other.query, other.memory):
         return None
-    judged = [_same_update(case, other, c * case.value(), abs(c) * update_bound(case), f"update scaled by {c:g}")]
+    judged = [
+        _same_update(case, other, c * case.value(), abs(c) * update_bound(case), f"update scaled by {c:g}")
+    ]
     if case.provides("energy"):
         bound = energy_bound(case, other) + c * c * energy_bound(case)
         judged.append(within("energy", case.value("energy", other), c * c * case.value("energy"), bound))
@@ -104,7 +108,7 @@ def orthogonal_maps_commute(case: Case) -> Judgement | None:
 def translating_memories(case: Case) -> Judgement | None:
     """A vector added to every memory is added to the update."""
     p = case.problem
-    shift = round_to(p.rng.integers(-3, 4, p.memory.shape[1]).astype(np.float64), case.format)
+    shift = np.asarray(p.rng.integers(-3, 4, p.memory.shape[1]), dtype=np.float64)
     moved = round_to(p.memory + shift, case.format)
     base = p.but(memory=moved - shift)
     other = p.but(memory=moved)
@@ -118,7 +122,9 @@ def translating_memories(case: Case) -> Judgement | None:
         change = (largest[0] - largest[1]) / 2 - p.query @ shift
         bound = energy_bound(case, other) + energy_bound(case, base)
         bound = bound + 32 * EPS64 * (largest[0] + largest[1] + np.abs(p.query) @ np.abs(shift))
-        judged.append(within("energy", case.value("energy", other), case.value("energy", base) + change, bound))
+        judged.append(
+            within("energy", case.value("energy", other), case.value("energy", base) + change, bound)
+        )
     return all_of(*judged)
 
 
@@ -142,7 +148,9 @@ def compare_mean(case: Case, p: Problem) -> Judgement | None:
     """The update of ``p`` against the mean of its memory."""
     mean = np.array([math.fsum(column) for column in p.memory.T]) / p.memory.shape[0]
     bound = update_bound(case, p) + EPS64 * np.abs(mean)
-    return within("update at beta = 0", case.value("retrieve", p), np.broadcast_to(mean, p.query.shape), bound)
+    return within(
+        "update at beta = 0", case.value("retrieve", p), np.broadcast_to(mean, p.query.shape), bound
+    )
 
 
 @check("MHN-LAW-9", family="separated")

@@ -7,18 +7,16 @@ import numpy as np
 from hopspec.formats import Format
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, compare
-from hopspec.properties.problem import round_to
+from hopspec.properties.problem import Array, round_to
 from hopspec.reference import bounds
 from hopspec.types import AccuracyModel
 
 
-def half_ulp(case: Case, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[
-    tuple[int, ...], np.dtype[np.float64]
-]:
+def half_ulp(case: Case, values: Array) -> Array:
     """Half the spacing of the case's format at each value."""
     fmt = case.format
     _, exponent = np.frexp(values)
-    return np.ldexp(0.5, np.maximum(exponent - fmt.precision, max(fmt.least_exponent, -1073)))
+    return np.asarray(np.ldexp(0.5, np.maximum(exponent - fmt.precision, max(fmt.least_exponent, -1073))))
 
 
 @check("MHN-PRC-4", family="general", claims=("correctly_rounded",))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from hopspec.clauses import checks
 from hopspec.properties.calls import Description
-from hopspec.properties.judgement import Judgement
-from hopspec.properties.judgement import Case as Case
+from hopspec.properties.judgement import Case, Judgement
 from hopspec.types import AccuracyModel
 
 __all__ = ["CHECKS", "Case", "Check", "Judge", "check"]

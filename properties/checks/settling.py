@@ -23,7 +23,9 @@ def _settled(case: Case, problem: Problem | None = None, **options: float) -> tu
     keywords = {"eps": p.eps, "max_steps": p.max_steps, **options}
     fields = case.fields("settle", p, **keywords)
     if len(fields) != 5:
-        raise Broken("shape", f"settle returned {len(fields)} fields, expected state, energy, residual, steps, status")
+        raise Broken(
+            "shape", f"settle returned {len(fields)} fields, expected state, energy, residual, steps, status"
+        )
     return fields
 
 
@@ -45,7 +47,9 @@ def steps_are_applications(case: Case) -> Judgement | None:
         return None
     error = length(case.value(steps=p.steps) - links.states[p.steps])
     sharp = links.radii[p.steps] < 0.1 * _width(p)
-    return within(f"state after {p.steps} steps", error, np.zeros_like(error), np.where(sharp, links.radii[-1], np.inf))
+    return within(
+        f"state after {p.steps} steps", error, np.zeros_like(error), np.where(sharp, links.radii[-1], np.inf)
+    )
 
 
 @check("MHN-BND-5", family="settle", claims=("steps",))
@@ -90,9 +94,13 @@ def stops_at_the_first_small_step(case: Case) -> Judgement | None:
             last = k == count
             small_enough = last and status[row] == Status.CONVERGED
             if small_enough and residual - doubt > p.eps:
-                judged.append(require(f"residual of query {row} at its last step {k}", False, residual, f"<= {p.eps}"))
+                judged.append(
+                    require(f"residual of query {row} at its last step {k}", False, residual, f"<= {p.eps}")
+                )
             elif not last and residual + doubt <= p.eps:
-                judged.append(require(f"steps of query {row}", False, int(steps[row]), f"{k}, its residual <= eps"))
+                judged.append(
+                    require(f"steps of query {row}", False, int(steps[row]), f"{k}, its residual <= eps")
+                )
             elif abs(residual - p.eps) > doubt:
                 judged.append(require(f"steps of query {row}", True, "", ""))
     return all_of(*judged)
@@ -107,12 +115,16 @@ def status_says_what_happened(case: Case) -> Judgement | None:
     known = bool(np.isin(status, list(codes)).all())
     judged: list[Judgement | None] = [require("status codes", known, status.tolist(), sorted(codes))]
     agrees = (status == Status.CONVERGED) == (residual <= p.eps)
-    judged.append(require("converged", bool(agrees.all()), status.tolist(), f"residual {residual.tolist()} <= {p.eps}"))
+    judged.append(
+        require("converged", bool(agrees.all()), status.tolist(), f"residual {residual.tolist()} <= {p.eps}")
+    )
     counted = bool(((steps >= 1) & (steps <= p.max_steps)).all())
     judged.append(require("steps", counted, steps.tolist(), f"1 to {p.max_steps}"))
     final = p.but(query=state)
     if np.isfinite(state).all() and final.solution.energy is not None:
-        judged.append(compare("energy of the state", energy, final.solution.energy, energy_bound(case, final)))
+        judged.append(
+            compare("energy of the state", energy, final.solution.energy, energy_bound(case, final))
+        )
     counts = steps.astype(int)
     links = chain(case, int(min(counts.max(), LONGEST_CHAIN)))
     for row, count in enumerate(counts):
@@ -131,7 +143,7 @@ def state_is_that_of_the_steps(case: Case) -> Judgement | None:
     state, _, _, steps, _ = _settled(case)
     counts = steps.astype(int)
     links = chain(case, int(np.clip(counts.max(), 1, LONGEST_CHAIN)))
-    judged = []
+    judged: list[Judgement | None] = []
     for row, count in enumerate(counts):
         if 0 <= count < len(links.states) and links.radii[count, row] < 0.1 * _width(p):
             error = np.asarray(length(state[row] - links.states[count, row]))
@@ -157,7 +169,9 @@ def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
     if (np.abs(links.residuals[1:, 0] - p.eps) <= doubts).any():
         return None
     same = bool(batch[3][row] == single[3][0])
-    judged = [require(f"steps of query {row}", same, int(batch[3][row]), f"{int(single[3][0])} when alone")]
+    judged: list[Judgement | None] = [
+        require(f"steps of query {row}", same, int(batch[3][row]), f"{int(single[3][0])} when alone")
+    ]
     if same and links.radii[count, 0] < 0.1 * _width(p):
         error = np.asarray(length(batch[0][row] - single[0][0]))
         judged.append(within("state", error, np.asarray(0.0), np.asarray(2 * links.radii[count, 0] + 1e-300)))
@@ -167,7 +181,6 @@ def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
 @check("MHN-SET-5", family="settle", quantities=("settle",))
 def settling_ends(case: Case) -> Judgement | None:
     """With eps = 0 a query ends on equality, on a cycle (stalled) or at max_steps, and says which."""
-    p = case.problem
     limit = 60
     state, _, residual, steps, status = _settled(case, eps=0.0, max_steps=limit)
     judged = [require("state", bool(np.isfinite(state).all()), state.tolist(), "finite")]
@@ -204,9 +217,13 @@ def empty_and_bad_rows_settle(case: Case) -> Judgement | None:
     plain = _settled(case)
     judged = [
         require("state of the empty row", bool((state[0] == 0).all()), state[0].tolist(), 0),
-        require("status of the empty row", status[0] == Status.CONVERGED, int(status[0]), int(Status.CONVERGED)),
+        require(
+            "status of the empty row", status[0] == Status.CONVERGED, int(status[0]), int(Status.CONVERGED)
+        ),
         require("steps of the empty row", steps[0] == 1, int(steps[0]), 1),
-        require("status of the NaN row", status[1] == Status.NONFINITE, int(status[1]), int(Status.NONFINITE)),
+        require(
+            "status of the NaN row", status[1] == Status.NONFINITE, int(status[1]), int(Status.NONFINITE)
+        ),
     ]
     finite = bool(np.isfinite(state[2:]).all() and (status[2:] != Status.NONFINITE).all())
     judged.append(require("the other rows", finite, status[2:].tolist(), plain[4][2:].tolist()))
@@ -224,7 +241,9 @@ def converged_states_are_stationary(case: Case) -> Judgement | None:
     # Before the last step the state was a query, or an earlier state in the convex hull.
     reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
     origin = np.zeros(p.query.shape[1])
-    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept])
+    own = np.array(
+        [update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept]
+    )
     allowed = lipschitz(p) * (residual * (1 + 1e-5) + own) + own
     done = (status == Status.CONVERGED) & (allowed < 0.5 * _width(p)) & (steps >= 1)
     bound = np.where(done, allowed + 1e-15 * reach, np.inf)
@@ -240,7 +259,9 @@ def steps_are_bounded_by_the_energy(case: Case) -> Judgement | None:
         return None
     reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
     origin = np.zeros(p.query.shape[1])
-    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept])
+    own = np.array(
+        [update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept]
+    )
     inside = p.eps > 2 * own
     if not inside.any():
         return None

@@ -28,7 +28,7 @@ def leading_dimensions_broadcast(case: Case) -> Judgement | None:
     else:
         arrays = {"query": p.query, "memory": memories[:, None]}
     lead = np.broadcast_shapes(arrays["query"].shape[:-2], arrays["memory"].shape[:-2])
-    answer = case.answer(arrays=arrays)
+    answer = case.answer(problem=p, arrays=arrays)
     if answer.error:
         raise Broken("raised", f"retrieve raised {answer.error}: {answer.message}")
     shape = (*lead, *p.query.shape)
@@ -42,7 +42,9 @@ def leading_dimensions_broadcast(case: Case) -> Judgement | None:
         local = p.but(query=full_query[index], memory=full_memory[index])
         if case.dtype not in local.formats:
             continue
-        judged.append(compare(f"update{list(index)}", got[index], local.solution.state, update_bound(case, local)))
+        judged.append(
+            compare(f"update{list(index)}", got[index], local.solution.state, update_bound(case, local))
+        )
     return all_of(*judged)
 
 
@@ -56,8 +58,14 @@ def no_queries_no_results(case: Case) -> Judgement | None:
     judged.append(require("update of no queries", said == (0, p.query.shape[1]), said, (0, p.query.shape[1])))
     if case.description.capabilities.empty_rows:
         nothing = case.answer(arrays={"query": p.query, "memory": p.memory[:0]})
-        zeros = not nothing.error and bool((nothing.arrays[0] == 0).all()) and nothing.arrays[0].shape == p.query.shape
-        judged.append(require("update with no memories", zeros, nothing.error or nothing.arrays[0].tolist(), 0))
+        zeros = (
+            not nothing.error
+            and bool((nothing.arrays[0] == 0).all())
+            and nothing.arrays[0].shape == p.query.shape
+        )
+        judged.append(
+            require("update with no memories", zeros, nothing.error or nothing.arrays[0].tolist(), 0)
+        )
     return all_of(*judged)
 
 
@@ -67,7 +75,7 @@ def beta_per_head(case: Case) -> Judgement | None:
     p = case.problem.but(values=None)
     betas = np.float64(np.float32(p.beta)) * np.array([1.0, 0.5, 2.0])
     arrays = {"query": np.stack([p.query] * 3), "memory": np.stack([p.memory] * 3), "beta": betas}
-    answer = case.answer(arrays=arrays, beta=None)
+    answer = case.answer(problem=p, arrays=arrays, beta=None)
     if answer.error:
         raise Broken("raised", f"retrieve raised {answer.error}: {answer.message}")
     got = answer.arrays[0]
@@ -75,7 +83,9 @@ def beta_per_head(case: Case) -> Judgement | None:
     if not judged[0].holds:
         return judged[0]
     local = [p.but(beta=float(b)) for b in betas]
-    compared = [compare(f"update[{i}]", got[i], q.solution.state, update_bound(case, q)) for i, q in enumerate(local)]
+    compared = [
+        compare(f"update[{i}]", got[i], q.solution.state, update_bound(case, q)) for i, q in enumerate(local)
+    ]
     return all_of(*judged, *compared)
 
 
@@ -119,5 +129,7 @@ def malformed_calls_are_refused(case: Case) -> Judgement | None:
             name in answer.message for name in argument.split("|")
         )
         said = f"{answer.error}: {answer.message}" if answer.error else "no error"
-        judged.append(require(f"{quantity} with a bad {argument}", named, said, f"an error naming {argument}"))
+        judged.append(
+            require(f"{quantity} with a bad {argument}", named, said, f"an error naming {argument}")
+        )
     return all_of(*judged)

@@ -1,4 +1,4 @@
-"""A trajectory made of single updates, and how far any other computed trajectory may be from it (MHN-BND-5)."""
+"""A trajectory of single updates, and how far any other computed one may be from it (MHN-BND-5)."""
 
 from __future__ import annotations
 

@@ -1,12 +1,16 @@
 """Right use of every public name, with the type that each must have for a project that installs hopspec."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, assert_type
 
-import hopspec
-import hopspec.reference as reference
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+import hopspec
+from hopspec import reference
 
 QUERY = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 MEMORY = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -49,7 +53,7 @@ def the_shared_types() -> None:
     """The types that every package speaks."""
     assert_type(hopspec.__version__, str)
     assert_type(hopspec.Status(0), hopspec.Status)
-    assert_type(hopspec.Status.CONVERGED.name, str)
+    assert_type(hopspec.Status(0).name, str)
     single = hopspec.Format("single", 24, -126, 127)
     assert_type(single, hopspec.Format)
     assert_type(single.unit_roundoff, float)
@@ -77,7 +81,26 @@ def a_description() -> hopspec.Implementation[Tensor]:
 
 def the_reference() -> None:
     """The exact functions, on anything that holds numbers."""
-    assert_type(reference.update, Callable[..., Any])
+    query, memory = [1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]
+    target: reference.Target = "float32"
+    assert_type(reference.update(query, memory, beta=1, to=target), list[Any])
+    assert_type(reference.update(QUERY, MEMORY, beta=0.5, keep=KEEP, values=MEMORY, steps=2), list[Any])
+    assert_type(reference.association(query, memory, beta=1, to=hopspec.Precision.fixed(80)), list[Any])
+    assert_type(reference.log_normalizer(query, memory, beta=1, to=80), Any)
+    assert_type(reference.lse(query, memory, beta=1, to=hopspec.Format("tiny", 4, -8, 7)), Any)
+    assert_type(reference.energy(query, memory, beta=1), Any)
+    assert_type(reference.trajectory(query, memory, beta=1, steps=3), list[Any])
+    assert_type(reference.settle(query, memory, beta=1, eps=0, max_steps=10), hopspec.Settled[Any])
+    solution = reference.solve(query, memory, beta=1)
+    assert_type(solution, reference.Solution)
+    assert_type(solution.kept, NDArray[np.bool_])
+    assert_type(solution.state, reference.Enclosed)
+    assert_type(solution.energy, reference.Enclosed | None)
+    assert_type(solution.state.hi, NDArray[np.float64])
+    assert_type(solution.state.error(solution.state.hi), tuple[NDArray[np.float64], NDArray[np.float64]])
+    assert_type(reference.round_ratio(1, 3, hopspec.Format("tiny", 4, -8, 7)), Any)
+    assert_type(reference.working_bits(hopspec.Precision.logarithmic(4), 1024), int)
+    assert_type(reference.definitions, ModuleType)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Mistakes that a type checker must report: each marked line, under the code it names, and no other line."""
 
+import torch
+
 import hopspec
 import hopspec.reference
-import torch
 from hopspec import retrive  # error: [attr-defined]
 
 query = torch.zeros(2, 3)
@@ -11,7 +12,7 @@ memory = torch.zeros(4, 3)
 retrive(query, memory, beta=1.0)
 hopspec.retreive(query, memory, beta=1.0)  # error: [attr-defined]
 hopspec.retrieve(query, memory)  # error: [call-arg]
-hopspec.retrieve(query, memory, 1.0)  # error: [call-arg,misc]
+hopspec.retrieve(query, memory, 1.0)  # error: [call-arg]
 hopspec.retrieve(query, memory, beta="1")  # error: [arg-type]
 hopspec.retrieve([[0.0]], memory, beta=1.0)  # error: [arg-type]
 hopspec.retrieve(query, memory, beta=1.0, mask=None)  # error: [call-arg]
@@ -19,12 +20,12 @@ hopspec.retrieve(query, memory, beta=1.0, steps=2.0)  # error: [arg-type]
 hopspec.settle(query, memory, beta=1.0, eps="1e-3")  # error: [arg-type]
 hopspec.settle(query, memory, beta=1.0).stat  # error: [attr-defined]
 hopspec.energy(query, memory, beta=None)  # error: [arg-type]
-hopspec.Memory(memory).patterns = memory  # error: [misc]
+hopspec.Memory([[0.0]])  # error: [arg-type]
 hopspec.Precision.fixed("53")  # error: [arg-type]
 hopspec.Status.FAILED  # error: [attr-defined]
 hopspec.reference.updat([[0.0]], [[0.0]], beta=1)  # error: [attr-defined]
 hopspec.reference.update([[0.0]], [[0.0]])  # error: [call-arg]
-hopspec.reference.update([[0.0]], [[0.0]], beta=1, to=b"float64")  # error: [call-overload]
+hopspec.reference.update([[0.0]], [[0.0]], beta=1, to=b"float64")  # error: [arg-type]
 
 
 def without_beta(query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
