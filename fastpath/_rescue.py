@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # About thirty temporaries of this size live at a time; they should stay in the cache.
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 21
 _ZERO_EXPONENT = -(1 << 14)
 _EXPONENT_LIMIT = 3000
 
@@ -27,7 +27,7 @@ class Scaled(NamedTuple):
 
 
 class _Stored(NamedTuple):
-    """What is needed of the memory, computed once: its bands, half squared lengths, and the values in float64."""
+    """What is needed of the memory: its bands, its half squared lengths, and the values in float64."""
 
     bands: dict[int, Tensor]
     half_squares: Scaled | None
@@ -158,7 +158,8 @@ def _energy(
     significand, exponent = torch.frexp(beta)
     spread = _scaled(-log_mean / significand, -exponent)
     bracket = _add(_add(own, farthest), Scaled(-peak.significand, peak.exponent))
-    return _number(_add(bracket, spread)).squeeze(-1)
+    # The energy is never negative; rounding of terms far larger than it must not make it -inf.
+    return _number(_add(bracket, spread)).squeeze(-1).clamp(min=0.0)
 
 
 def _half_squares(rows: Tensor) -> Scaled:

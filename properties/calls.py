@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from hopspec.types import AccuracyModel, Capabilities
 
-__all__ = ["Answer", "Broken", "Call", "Description"]
+__all__ = ["WRONG_DEVICE", "Answer", "Broken", "Call", "Description", "expected_shape"]
+
+WRONG_DEVICE = "WrongDevice"
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,13 @@ class Answer:
     Args:
         arrays: one array, or one per field of a ``Settled``.
         dtypes: their dtype names.
-        on_device: whether all of them lie on the device asked for.
         mutated: names of arguments that were modified.
-        error: the exception's type name, or "" if none was raised.
+        error: the exception's type name, :data:`WRONG_DEVICE`, or "" if there is a result.
         message: its text.
     """
 
     arrays: tuple[NDArray[Any], ...] = ()
     dtypes: tuple[str, ...] = ()
-    on_device: bool = True
     mutated: tuple[str, ...] = ()
     error: str = ""
     message: str = ""
@@ -68,7 +68,7 @@ class Broken(Exception):  # noqa: N818  (a verdict on the implementation, not an
     """The implementation did not give a usable answer.
 
     Args:
-        kind: ``raised``, ``shape``, ``dtype``, ``device``, ``crashed``, ``hung`` or ``nondeterministic``.
+        kind: ``raised``, ``shape``, ``device``, ``crashed``, ``hung`` or ``stopped``.
         message: what happened, for a person.
     """
 

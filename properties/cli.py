@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from hopspec.clauses import load_clauses
 from hopspec.formats import FORMATS
+from hopspec.lock import stale_links
 from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.report import print_report, write_json
 from hopspec.properties.runner import PROFILES, Options, verify
-from hopspec.properties.spec_command import spec_app
+from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
 
 __all__ = ["app", "main"]
 
@@ -22,7 +24,6 @@ app = typer.Typer(
     add_completion=False,
     help="Decide whether a kernel computes what the specification says.",
 )
-app.add_typer(spec_app, name="spec")
 
 
 class _Display:
@@ -101,6 +102,34 @@ def verify_command(
         write_json(report, json)
         console.print(f"report written to {json}")
     raise typer.Exit(report.exit_status)
+
+
+@app.command("spec")
+def spec_command(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID | acknowledge ID...|all]", help="Nothing for the whole table."),
+    ] = None,
+) -> None:
+    """Show the clauses and what each is tied to, one clause, or acknowledge changed clauses.
+
+    A changed clause fails the tests until it is acknowledged: a person has then looked at every function and
+    property tied to it.
+    """
+    console = Console()
+    load_links()
+    clauses = load_clauses()
+    if not words:
+        show_table(console)
+    elif words[0] == "acknowledge":
+        stale = sorted({link.clause for link in stale_links()})
+        ids = stale if words[1:] == ["all"] else words[1:]
+        raise typer.Exit(acknowledge(console, ids))
+    elif words[0] in clauses:
+        show_clause(console, clauses[words[0]])
+    else:
+        console.print(f"[red]no clause {words[0]}; `hopspec spec` lists them[/]")
+        raise typer.Exit(2)
 
 
 @app.command("faults")

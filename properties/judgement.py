@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.formats import FORMATS, Format
-from hopspec.properties.calls import Answer, Broken, Call, Description, expected_shape
+from hopspec.properties.calls import WRONG_DEVICE, Answer, Broken, Call, Description, expected_shape
 from hopspec.properties.problem import Array, Problem
 from hopspec.reference import Enclosed
 from hopspec.types import AccuracyModel
@@ -161,6 +161,19 @@ class Case:
             self.held.append(problem)
         return self.bounds[key]
 
+    def completed(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Answer:
+        """A call that must give a result.
+
+        Raises:
+            Broken: if it raised, or the result lies on another device.
+        """
+        answer = self.answer(quantity, problem, **options)
+        if answer.error == WRONG_DEVICE:
+            raise Broken("device", f"{quantity} {answer.message}")
+        if answer.error:
+            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
+        return answer
+
     def value(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Array:
         """The array a call gives.
 
@@ -171,9 +184,7 @@ class Case:
 
     def fields(self, quantity: str, problem: Problem | None = None, **options: Any) -> tuple[Array, ...]:
         """All arrays a call gives, checked for shape."""
-        answer = self.answer(quantity, problem, **options)
-        if answer.error:
-            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
+        answer = self.completed(quantity, problem, **options)
         p = problem or self.problem
         arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
         if p.values is not None:

@@ -142,7 +142,10 @@ def print_report(report: Report, console: Console) -> None:
             shown.add((cell.clause, cell.implementation))
             _print_failure(console, report, cell)
     for cell in report.cells:
-        if cell.verdict is Verdict.TOO_FEW and not report.interrupted:
+        if (
+            report.verdict(cell.clause, cell.implementation, cell.dtype) is Verdict.TOO_FEW
+            and cell.cases < cell.needed
+        ):
             console.print(
                 f"[red]{cell.clause} {cell.implementation} {cell.dtype}: {cell.check} was given "
                 f"{cell.cases} cases of the {cell.needed} it needs[/]"

@@ -115,7 +115,8 @@ class Report:
     def verdict(self, clause: str, implementation: str, dtype: str) -> Verdict:
         """The worst verdict of the clause's properties; not claimed only if none is claimed."""
         verdicts = {c.verdict for c in self.of(clause, implementation, dtype)}
-        if self.interrupted and Verdict.TOO_FEW in verdicts:
+        ended_early = self.interrupted or implementation in self.unusable
+        if ended_early and Verdict.TOO_FEW in verdicts:
             verdicts = (verdicts - {Verdict.TOO_FEW}) | {Verdict.NOT_REACHED}
         return next((v for v in ORDER if v in verdicts), Verdict.NOT_CLAIMED)
 
@@ -134,6 +135,8 @@ class Report:
         """0 if every claimed clause holds, 1 if one is broken, 2 if the run could not be done."""
         if self.broken:
             return 1
-        if self.unusable or self.interrupted or not any(c.verdict is Verdict.HOLDS for c in self.cells):
+        if self.unusable or self.interrupted:
             return 2
-        return 1 if self.failures else 0
+        if self.failures:
+            return 1
+        return 0 if any(c.verdict is Verdict.HOLDS for c in self.cells) else 2

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,6 +55,7 @@ PROFILES = {
 }
 ROUNDS = 40
 MISHAPS = 3
+LANES = max(1, min(4, os.cpu_count() or 1))
 MODEL_WITNESSES = ("update_within_bound", "update_of_digits_within_bound")
 
 
@@ -89,13 +93,14 @@ class Options:
 class Subject:
     """One implementation under test."""
 
-    def __init__(self, target_name: str, host: Host, options: Options) -> None:
-        self.name = host.description.name
-        self.target = target_name
-        self.host = host
-        self.description: Description = host.description
+    def __init__(self, hosts: list[Host], options: Options) -> None:
+        self.hosts = hosts
+        self.description: Description = hosts[0].description
+        self.name = self.description.name
         claimed = self.description.capabilities.dtypes
         self.dtypes = tuple(d for d in claimed if not options.dtypes or d in options.dtypes)
+        self.lanes = [self.dtypes[k :: len(hosts)] for k in range(len(hosts))]
+        self.host_of = {d: host for host, lane in zip(hosts, self.lanes, strict=True) for d in lane}
         self.models = {d: self._model(d, options.model) for d in self.dtypes}
         self.alive = {d: {m.name for m in models_of(d)} for d in self.dtypes}
         self.mishaps = 0
@@ -112,12 +117,18 @@ class Subject:
         if self.stopped:
             raise Broken("stopped", self.stopped)
         try:
-            return self.host.ask(call)
+            return self.host_of[call.dtype].ask(call)
         except Broken as mishap:
             self.mishaps += 1
             if mishap.kind == "hung" or self.mishaps >= MISHAPS:
                 self.stopped = f"{mishap.kind}: {mishap.message}"
             raise
+
+    def close(self) -> None:
+        """Release the implementation."""
+        for host in self.hosts:
+            with suppress(OSError):
+                host.close()
 
     def behaves_like(self, dtype: str) -> str:
         """The tightest built-in model that no case has violated."""
@@ -129,8 +140,11 @@ class Subject:
 class Run:
     """The state of one verification."""
 
-    def __init__(self, options: Options, subjects: list[Subject], report: Report) -> None:
+    def __init__(
+        self, options: Options, subjects: list[Subject], report: Report, threads: ThreadPoolExecutor
+    ) -> None:
         self.options = options
+        self.threads = threads
         self.subjects = subjects
         self.report = report
         self.profile = PROFILES[options.profile]
@@ -169,25 +183,31 @@ class Run:
 
     def visit(self, problem: Problem, family: str) -> None:
         """Let every property of the family judge every implementation on ``problem``."""
-        checks = [c for c in self.checks if c.family == family]
         self.report.problems += 1
         self.report.regimes.update(problem.regimes)
-        tightest = 0.0
-        for subject in self.subjects:
-            limit = subject.description.capabilities.max_size
-            if limit and problem.query.shape[0] * problem.memory.size > limit:
-                continue
-            for dtype in subject.dtypes:
-                if dtype not in problem.formats or subject.stopped:
-                    continue
-                case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
-                for check in checks:
-                    cell = self.cells.get((subject.name, dtype, check.name))
-                    if cell is None or cell.cases >= cell.needed:
-                        continue
-                    tightest = max(tightest, self._judge(cell, check, case, subject))
+        jobs = [(subject, lane) for subject in self.subjects for lane in subject.lanes]
+        # While one thread waits for its implementation, the others judge.
+        tightest = max(
+            self.threads.map(lambda job: self._visit_lane(problem, family, *job), jobs), default=0.0
+        )
         if 0 < tightest <= 1:
             target(tightest, label=f"error over bound, {family}")
+
+    def _visit_lane(self, problem: Problem, family: str, subject: Subject, dtypes: tuple[str, ...]) -> float:
+        limit = subject.description.capabilities.max_size
+        if limit and problem.query.shape[0] * problem.memory.size > limit:
+            return 0.0
+        checks = [c for c in self.checks if c.family == family]
+        tightest = 0.0
+        for dtype in dtypes:
+            if dtype not in problem.formats or subject.stopped:
+                continue
+            case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
+            for check in checks:
+                cell = self.cells.get((subject.name, dtype, check.name))
+                if cell is not None and cell.cases < cell.needed:
+                    tightest = max(tightest, self._judge(cell, check, case, subject))
+        return tightest
 
     def _judge(self, cell: Cell, check: Check, case: Case, subject: Subject) -> float:
         failure: Failure | None = None
@@ -299,21 +319,25 @@ def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -
     return failure_of(judgement, case.problem, check.name)
 
 
+def _hosts(name: str, options: Options, lanes: int) -> list[Host]:
+    if options.in_process:
+        return [InProcessHost(name, options.device)]
+    with ThreadPoolExecutor(lanes) as starters:
+        started = [starters.submit(ChildHost, name, options.device, options.timeout) for _ in range(lanes)]
+        return [s.result() for s in started]
+
+
 def _start(options: Options, report: Report) -> list[Subject]:
+    lanes = 1 if len(options.dtypes) == 1 else LANES
     subjects = []
     for name in options.targets:
         try:
-            host: Host
-            if options.in_process:
-                host = InProcessHost(name, options.device)
-            else:
-                host = ChildHost(name, options.device, options.timeout)
+            subject = Subject(_hosts(name, options, lanes), options)
         except NotUsable as error:
             report.unusable[name] = str(error)
             continue
-        subject = Subject(name, host, options)
         if not subject.dtypes:
-            host.close()
+            subject.close()
             report.unusable[name] = f"claims none of {', '.join(options.dtypes)}"
             continue
         subjects.append(subject)
@@ -330,29 +354,39 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
         progress: called with the name of a stage, what is done of it and how much there is.
 
     Raises:
-        ValueError: if the profile, a dtype or the model is unknown.
+        ValueError: if the profile, a clause or the model is unknown.
     """
     if options.profile not in PROFILES:
         raise ValueError(f"profile {options.profile!r} is unknown; expected one of {', '.join(PROFILES)}")
+    known = {c.clause for c in CHECKS}
+    for clause in options.clauses:
+        if clause not in known:
+            raise ValueError(
+                f"clause {clause!r} has no property; those that have: {', '.join(sorted(known))}"
+            )
     began = time.monotonic()
     report = Report(settings={**vars(options)})
-    subjects = _start(options, report)
+    subjects: list[Subject] = []
+    interval = sys.getswitchinterval()
     try:
-        run = Run(options, subjects, report)
-        try:
+        # A thread whose answer has come should not wait long for the one that is judging.
+        sys.setswitchinterval(5e-4)
+        subjects = _start(options, report)
+        with ThreadPoolExecutor(LANES) as threads:
+            run = Run(options, subjects, report, threads)
             for family in families_of(run.checks, options):
-                run.explore(family, lambda done, total, family=family: progress(family, done, total))  # type: ignore[misc]
-            run.shrink(lambda done, total: progress("smallest failing inputs", done, total))
-        except KeyboardInterrupt:
-            report.interrupted = True
-        for subject in subjects:
-            report.behaves_like[subject.name] = {d: subject.behaves_like(d) for d in subject.dtypes}
-            if subject.stopped:
-                report.unusable[subject.name] = subject.stopped
+                run.explore(family, partial(progress, family))
+            run.shrink(partial(progress, "smallest failing inputs"))
+    except KeyboardInterrupt:
+        report.interrupted = True
     finally:
+        sys.setswitchinterval(interval)
         for subject in subjects:
-            with suppress(OSError):
-                subject.host.close()
+            subject.close()
+    for subject in subjects:
+        report.behaves_like[subject.name] = {d: subject.behaves_like(d) for d in subject.dtypes}
+        if subject.stopped:
+            report.unusable[subject.name] = subject.stopped
     report.seconds = time.monotonic() - began
     return report
 

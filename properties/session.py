@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.properties.builtin import BUILTIN, FAULT_PREFIX
-from hopspec.properties.calls import Answer, Call, Description
+from hopspec.properties.calls import WRONG_DEVICE, Answer, Call, Description
 from hopspec.types import Capabilities, Implementation, Settled
 
 __all__ = ["QUANTITIES", "Session", "resolve"]
@@ -176,8 +176,10 @@ class Session:
         for part in parts:
             if not isinstance(part, self.torch.Tensor):
                 return Answer(error="TypeError", message=f"returned {type(part).__name__}, expected a Tensor")
-        on_device = all(p.device.type == self.torch.device(self.device).type for p in parts)
+        elsewhere = [p.device for p in parts if p.device.type != self.torch.device(self.device).type]
+        if elsewhere:
+            return Answer(error=WRONG_DEVICE, message=f"returned on {elsewhere[0]}, expected {self.device}")
         names = tuple(str(p.dtype).removeprefix("torch.") for p in parts)
         plain = [p.detach().cpu() for p in parts]
         arrays = tuple((p.double() if p.is_floating_point() else p).contiguous().numpy() for p in plain)
-        return Answer(arrays, names, on_device)
+        return Answer(arrays, names)

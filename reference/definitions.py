@@ -490,8 +490,8 @@ def settle(
         bits: working precision.
 
     Returns:
-        State ``[d]``, energy, residual (length of the last step), number of updates, and the status,
-        converged or max_steps.
+        State ``[d]``, energy, residual (length of the last step, 0 if nothing is kept: MHN-SET-6), number of
+        updates, and the status, converged or max_steps.
 
     Raises:
         ValueError: if ``beta`` is not positive, ``eps`` is negative or ``max_steps < 1``.
@@ -515,7 +515,9 @@ def settle(
         moved = update(state, memory, beta=beta, keep=keep, bits=bits)
         step = [y - x for y, x in zip(moved, state, strict=True)]
         residual, state, steps = ctx.sqrt(_dot(step, step)), moved, steps + 1
-        if residual <= limit or not kept_memories(memory, keep):
+        if not kept_memories(memory, keep):
+            residual = ctx.zero  # by convention: the update of an empty row does not depend on the query
+        if residual <= limit:
             status = Status.CONVERGED
     return Settled(state, energy(state, memory, beta=beta, keep=keep, bits=bits), residual, steps, status)
 

@@ -41,6 +41,8 @@ def significand(
         lead -= 1
     e = lead + exponent - precision + 1
     if least is not None and e < least:
+        if lead + exponent < least - 1:  # below 2**(least - 1), half the least element
+            return 0, 0
         e = least
     shift = exponent - e
     if shift >= 0:

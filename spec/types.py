@@ -155,7 +155,7 @@ class Capabilities:
     nan_isolation: bool = False
     finite_range: bool = False
     strides: bool = False
-    deterministic: bool = False
+    deterministic: bool = True
     errors: bool = False
     correctly_rounded: bool = False
     max_size: int = 0

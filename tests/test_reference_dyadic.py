@@ -59,11 +59,20 @@ def test_integers_beyond_float64_are_exact() -> None:
 
 
 def test_numbers() -> None:
-    for value in (3, 0.1, Fraction(-2, 9), mpmath.mpf("0.3"), np.float32(0.1), np.int8(-3), np.array(0.25)):
+    cases: list[tuple[Any, Fraction]] = [
+        (3, Fraction(3)),
+        (True, Fraction(1)),
+        (0.1, Fraction(0.1)),
+        (Fraction(-2, 9), Fraction(-2, 9)),
+        (-mpmath.mpf(0.3), Fraction(-0.3)),
+        (np.float32(0.1), Fraction(float(np.float32(0.1)))),
+        (np.int8(-3), Fraction(-3)),
+        (np.array(0.25), Fraction(1, 4)),
+    ]
+    for value, expected in cases:
         number = exact_number(value, "beta")
         assert number is not None
-        expected = Fraction(*value.as_integer_ratio()) if hasattr(value, "as_integer_ratio") else None
-        assert expected is None or number.fraction() == expected
+        assert number.fraction() == expected
     for value in (math.inf, -math.inf, math.nan, np.float32("nan"), mpmath.inf, np.longdouble("inf")):
         assert exact_number(value, "beta") is None
 

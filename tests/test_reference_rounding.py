@@ -23,7 +23,9 @@ def random_floats(count: int, seed: int) -> list[float]:
 @pytest.mark.parametrize(("fmt", "dtype"), [(FLOAT32, np.float32), (FLOAT16, np.float16)])
 def test_rounds_float64_as_numpy_does(fmt: Format, dtype: Any) -> None:
     rng = np.random.default_rng(1)
-    near = (rng.standard_normal(3000) * 2.0 ** rng.integers(fmt.least_exponent - 3, fmt.emax + 2, 3000)).tolist()
+    near = (
+        rng.standard_normal(3000) * 2.0 ** rng.integers(fmt.least_exponent - 3, fmt.emax + 2, 3000)
+    ).tolist()
     for x in near + random_floats(500, 2):
         with np.errstate(all="ignore"):
             expected = float(np.float64(x).astype(dtype))
@@ -60,7 +62,7 @@ def test_ends_of_the_range(fmt: Format) -> None:
     assert round_ratio(-fmt.largest - half_ulp, 1, fmt) == -math.inf
     assert round_ratio(1, 1, fmt, fmt.least_exponent - 1) == 0.0
     assert round_ratio(3, 1, fmt, fmt.least_exponent - 2) == 2.0**fmt.least_exponent
-    assert math.copysign(1.0, round_ratio(-1, 1, fmt, -5000)) == -1.0 or round_ratio(-1, 1, fmt, -5000) == 0.0
+    assert math.copysign(1.0, round_ratio(-1, 1, fmt, -5000)) == 1.0  # zero has no sign
 
 
 def test_exponent_is_a_power_of_two_to_multiply_by() -> None:
@@ -74,8 +76,7 @@ def test_exponent_is_a_power_of_two_to_multiply_by() -> None:
 def test_wider_formats_give_mpmath_numbers() -> None:
     wide = Format("binary128", 113, -16382, 16383)
     assert not inside_float64(wide)
-    third = round_ratio(1, 3, wide)
-    assert third._mpf_ == (0, ((1 << 114) + 1) // 3, -114, 113) or abs(third - 1 / Fraction(3)) < 2.0**-114
+    assert round_ratio(1, 3, wide)._mpf_ == (0, ((1 << 114) - 1) // 3, -114, 113)
     assert round_ratio(1, 1, wide, 16384) == math.inf
     assert round_ratio(-1, 1, wide, 16384) == -math.inf
     assert round_ratio(1, 1, wide, -17000) == 0

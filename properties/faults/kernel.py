@@ -2,7 +2,7 @@
 
 It is a blocked online softmax: keys are taken in tiles, and the sums over earlier tiles are rescaled whenever
 the running maximum grows. It computes in float64 whatever the dtype of its inputs, which are never float64, so
-that none of its intermediates can overflow; only results are rounded to storage.
+that none of its sums can overflow; only exponentials are rounded to float32, and results to storage.
 """
 
 from __future__ import annotations
@@ -63,13 +63,11 @@ class Sums:
     """What one pass over the memory leaves behind.
 
     Args:
-        top: largest signed score of the kept memories, ``[..., L, 1]``; -inf where there is none.
         base: what was subtracted from the scores, ``[..., L, 1]``.
         total: sum of the exponentials, ``[..., L, 1]``.
         weighted: the same sum with values as factors, ``[..., L, dv]``.
     """
 
-    top: Tensor
     base: Tensor
     total: Tensor
     weighted: Tensor
@@ -125,7 +123,9 @@ class Kernel:
         wanted = (query.shape[-2], memory.shape[-2])
         given = keep.shape[-2:]
         if any(size not in (1, full) for size, full in zip(reversed(given), reversed(wanted), strict=False)):
-            raise ValueError(f"keep must broadcast to [..., {wanted[0]}, {wanted[1]}], got shape {tuple(keep.shape)}")
+            raise ValueError(
+                f"keep must broadcast to [..., {wanted[0]}, {wanted[1]}], got shape {tuple(keep.shape)}"
+            )
 
     def check_beta(self, beta: float | Tensor, *, positive: bool = False) -> Tensor:
         """Beta as a float64 tensor; raises where it is not finite (or not positive)."""
@@ -151,6 +151,10 @@ class Kernel:
         if keep is None:
             return torch.ones(shape, dtype=torch.bool)
         return torch.broadcast_to(keep, shape)
+
+    def bad(self, patterns: Tensor) -> Tensor:
+        """Rows that hold a NaN or an infinity."""
+        return ~patterns.isfinite().all(-1)
 
     def clean(self, patterns: Tensor, bad: Tensor) -> Tensor:
         """Patterns with zeros in their bad rows."""
@@ -184,8 +188,8 @@ class Kernel:
         )
         wide = [self.read(a) for a in (query, memory, source)]
         q, x, v = (a.expand(*lead, *a.shape[-2:]) for a in wide)
-        bad_query = ~q.isfinite().all(-1)
-        bad_memory = ~(x.isfinite().all(-1) & v.isfinite().all(-1))
+        bad_query = self.bad(q)
+        bad_memory = self.bad(x) | self.bad(v)
         kept = self.mask(keep, (*lead, query.shape[-2], memory.shape[-2]))
         return Inputs(
             query=self.clean(q, bad_query),
@@ -219,8 +223,8 @@ class Kernel:
         """Scores with masked memories taken out."""
         return torch.where(kept, scores, -math.inf)
 
-    def tile_top(self, scores: Tensor) -> Tensor:
-        """Largest score of each row, ``[..., L, 1]``."""
+    def tile_top(self, scores: Tensor, sign: Tensor) -> Tensor:
+        """Largest score of each row, ``[..., L, 1]``; the scores carry ``sign``."""
         return scores.amax(-1, keepdim=True)
 
     def reference(self, top: Tensor) -> Tensor:
@@ -232,8 +236,12 @@ class Kernel:
         return torch.where(scores == -math.inf, -math.inf, sharpness * (scores - base))
 
     def exp(self, logits: Tensor) -> Tensor:
-        """Exponentials."""
-        return logits.exp()
+        """Exponentials, with the range and precision of float32."""
+        return logits.exp().float().double()
+
+    def tile_weights(self, logits: Tensor) -> Tensor:
+        """Exponentials of one tile."""
+        return self.exp(logits)
 
     def factor(self, old: Tensor, new: Tensor, sharpness: Tensor) -> Tensor:
         """What sums relative to ``old`` are multiplied by to be relative to ``new``."""
@@ -253,22 +261,22 @@ class Kernel:
 
     def sums(self, inputs: Inputs) -> Sums:
         """One pass over all tiles."""
-        rows = inputs.kept.shape[:-1]
+        rows, sign = inputs.kept.shape[:-1], self.sign(inputs.beta)
         top = torch.full((*rows, 1), -math.inf, dtype=torch.float64)
         base, total = torch.zeros_like(top), torch.zeros_like(top)
         weighted = torch.zeros((*rows, inputs.values.shape[-1]), dtype=torch.float64)
         for tile in self.visited(inputs):
-            scores = self.scores(inputs.query, inputs.memory[..., tile, :]) * self.sign(inputs.beta)
+            scores = self.scores(inputs.query, inputs.memory[..., tile, :]) * sign
             scores = self.hide(scores, inputs.kept[..., tile])
-            higher = torch.maximum(top, self.tile_top(scores))
-            base = self.reference(higher)
-            weights = self.exp(self.logits(scores, base, inputs.sharpness))
-            factor = self.factor(top, base, inputs.sharpness)
+            seen = torch.where(top.isinf(), top, base)
+            top = torch.maximum(top, self.tile_top(scores, sign))
+            base = self.reference(top)
+            weights = self.tile_weights(self.logits(scores, base, inputs.sharpness))
+            factor = self.factor(seen, base, inputs.sharpness)
             values = inputs.values[..., self.value_tile(tile, inputs.values.shape[-2]), :]
             total = self.grow_total(total, factor, weights)
             weighted = self.grow_weighted(weighted, factor, weights, values)
-            top = higher
-        return Sums(top, base, total, weighted)
+        return Sums(base, total, weighted)
 
     # Results
 

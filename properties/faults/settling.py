@@ -1,0 +1,281 @@
+"""Faults of several steps, of the stop rule and of what settling reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hopspec.properties.faults.kernel import Kernel, Step
+from hopspec.properties.faults.registry import plant
+from hopspec.types import Settled, Status
+
+
+@plant("fixed-point")
+class DampedSettling(Kernel):
+    """Every step of settling goes half the way."""
+
+    def advance(self, new: Tensor, old: Tensor) -> Tensor:
+        return (0.5 * new.double() + 0.5 * old.double()).to(new.dtype)
+
+
+@plant("fixed-point")
+class OverRelaxedSettling(Kernel):
+    """Every step of settling goes 5 per cent too far."""
+
+    def advance(self, new: Tensor, old: Tensor) -> Tensor:
+        return (1.05 * new.double() - 0.05 * old.double()).to(new.dtype)
+
+
+@plant("fixed-point")
+class StopsOnSquaredLength(Kernel):
+    """Stops on the squared length of the step."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double().square() <= step.eps
+
+
+@plant("fixed-point")
+class StopsOnMeanLength(Kernel):
+    """Stops on the root mean square of the step's components."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double() <= step.eps * step.new.shape[-1] ** 0.5
+
+
+@plant("fixed-point")
+class StopsOnRelativeLength(Kernel):
+    """Stops on the length of the step relative to that of the state."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double() <= step.eps * torch.linalg.vector_norm(step.new.double(), dim=-1)
+
+
+@plant("fixed-point")
+class StopsOnLargestComponent(Kernel):
+    """Stops on the largest component of the step."""
+
+    def stops(self, step: Step) -> Tensor:
+        return (step.new.double() - step.old.double()).abs().amax(-1) <= step.eps
+
+
+@plant("fixed-point")
+class StopsOnEnergy(Kernel):
+    """Stops when the energy falls by less than eps."""
+
+    def stops(self, step: Step) -> Tensor:
+        fall = (step.new.double().square().sum(-1) - step.old.double().square().sum(-1)).abs() / 2
+        return fall <= step.eps
+
+
+@plant("fixed-point")
+class StopsOnAssociation(Kernel):
+    """Stops when no weight of the association changes by more than eps."""
+
+    def stops(self, step: Step) -> Tensor:
+        before, after = self.weights(step.inputs), self.weights(replace(step.inputs, query=step.new.double()))
+        return (after - before).abs().amax(-1) <= step.eps
+
+
+@plant("fixed-point")
+class StopsOnWholeBatch(Kernel):
+    """Stops when the step of the whole batch is at most eps long."""
+
+    def stops(self, step: Step) -> Tensor:
+        whole = step.residual.double().square().sum().sqrt()
+        return (whole <= step.eps).expand(step.residual.shape)
+
+
+@plant("fixed-point")
+class StopsOnMeanOfBatch(Kernel):
+    """Stops when the mean step of the batch is at most eps long."""
+
+    def stops(self, step: Step) -> Tensor:
+        return (step.residual.double().mean() <= step.eps).expand(step.residual.shape)
+
+
+@plant("fixed-point")
+class StopsBelowEps(Kernel):
+    """Stops only when the step is shorter than eps, never on equality."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double() < step.eps
+
+
+@plant("fixed-point")
+class StopsAtTenthOfEps(Kernel):
+    """Stops at a tenth of eps."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double() <= step.eps / 10
+
+
+@plant("fixed-point")
+class AlwaysConverged(Kernel):
+    """Everything that ends at max_steps is reported as converged."""
+
+    def reported(self, status: Tensor) -> Tensor:
+        return status.masked_fill(status == int(Status.MAX_STEPS), int(Status.CONVERGED))
+
+
+@plant("fixed-point")
+class NaNConverged(Kernel):
+    """A NaN residual counts as converged."""
+
+    def reported(self, status: Tensor) -> Tensor:
+        return status.masked_fill(status == int(Status.NONFINITE), int(Status.CONVERGED))
+
+
+@plant("fixed-point")
+class PreviousStateReturned(Kernel):
+    """The state before the last update is returned."""
+
+    def returned(self, new: Tensor, old: Tensor) -> Tensor:
+        return old
+
+
+def changed(**change: Callable[[Settled[Tensor]], Tensor]) -> Callable[[Settled[Tensor]], Settled[Tensor]]:
+    """A function that replaces fields of a result by functions of it."""
+    return lambda settled: settled._replace(**{name: f(settled) for name, f in change.items()})
+
+
+class Reported(Kernel):
+    """A kernel that alters the result of settling."""
+
+    def alter(self, settled: Settled[Tensor]) -> Settled[Tensor]:
+        """The result as it is reported."""
+        return settled
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        return self.alter(super().settle(query, memory, **options))
+
+
+@plant("fixed-point")
+class StepsCountedFromZero(Reported):
+    """The number of steps is one too small."""
+
+    def alter(self, settled: Settled[Tensor]) -> Settled[Tensor]:
+        return settled._replace(steps=settled.steps - 1)
+
+
+@plant("fixed-point")
+class StepsOfSlowest(Reported):
+    """Every query reports the steps of the slowest."""
+
+    def alter(self, settled: Settled[Tensor]) -> Settled[Tensor]:
+        steps = settled.steps
+        return settled._replace(steps=steps.amax().expand(steps.shape).clone() if steps.numel() else steps)
+
+
+@plant("fixed-point")
+class ResidualSquared(Reported):
+    """The residual of a converged query is the square of the length of its step."""
+
+    def alter(self, settled: Settled[Tensor]) -> Settled[Tensor]:
+        small = (settled.status == int(Status.CONVERGED)) & (settled.residual < 1)
+        return settled._replace(residual=torch.where(small, settled.residual.square(), settled.residual))
+
+
+@plant("fixed-point")
+class OneStepTooMany(Kernel):
+    """One more update is applied after the last step that is counted."""
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        settled = super().settle(query, memory, **options)
+        state = self.again(settled.state, memory, options["beta"], options.get("keep"))
+        return settled._replace(state=state)
+
+
+@plant("fixed-point")
+class EnergyOfPreviousState(Kernel):
+    """The energy reported is that of the query."""
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        settled = super().settle(query, memory, **options)
+        energy = self.energy(query, memory, beta=options["beta"], keep=options.get("keep"))
+        return settled._replace(energy=energy.expand(settled.energy.shape))
+
+
+@plant("fixed-point")
+class NeverStops(Kernel):
+    """Runs on to max_steps, whatever the residual, unless it has become 0."""
+
+    def stops(self, step: Step) -> Tensor:
+        return step.residual.double() <= min(step.eps, 0.0)
+
+
+@plant("fixed-point")
+class StalledTooEarly(Kernel):
+    """A query is called stalled as soon as a coarse rounding of its state repeats."""
+
+    def stalled(self, new: Tensor, anchor: Tensor) -> Tensor:
+        return ((new.double() - anchor.double()).abs() <= 0.05 * new.double().abs().amax(-1, keepdim=True)).all(-1)
+
+
+@plant("fixed-point")
+class MaxStepsPlusOne(Kernel):
+    """One update more than max_steps is made."""
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        return super().settle(query, memory, **{**options, "max_steps": options["max_steps"] + 1})
+
+
+@plant("fixed-point")
+class OneStepTooFew(Kernel):
+    """``steps = n`` applies the update n - 1 times for n above 1."""
+
+    def count(self, steps: int) -> int:
+        return max(steps - 1, 1)
+
+
+@plant("fixed-point")
+class ValuesInEveryStep(Kernel):
+    """Where values are as wide as the memory, every step reads them out, not only the last."""
+
+    def retrieve(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        *,
+        beta: float | Tensor,
+        values: Tensor | None = None,
+        keep: Tensor | None = None,
+        steps: int = 1,
+    ) -> Tensor:
+        if values is None or values.shape[-1] != query.shape[-1]:
+            return super().retrieve(query, memory, beta=beta, values=values, keep=keep, steps=steps)
+        state = query
+        for _ in range(steps):
+            state = super().retrieve(state, memory, beta=beta, values=values, keep=keep)
+        return state
+
+
+@plant("fixed-point")
+class EmptyRowNeverConverges(Kernel):
+    """The first step of an empty row counts with its full length."""
+
+    def stops(self, step: Step) -> Tensor:
+        return self.residual(step.new, step.old).double() <= step.eps
+
+
+@plant("fixed-point")
+class NaNStopsTheBatch(Kernel):
+    """One query that is not finite ends the iteration of all."""
+
+    def nonfinite(self, new: Tensor) -> Tensor:
+        bad = super().nonfinite(new)
+        return bad.any().expand(bad.shape)
+
+
+@plant("fixed-point", isolated=True)
+class NoLimitOfSteps(Kernel):
+    """Settling ignores max_steps, and on a cycle never ends."""
+
+    def stalled(self, new: Tensor, anchor: Tensor) -> Tensor:
+        return torch.zeros(new.shape[:-1], dtype=torch.bool)
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        return super().settle(query, memory, **{**options, "max_steps": 2**40})

@@ -1,0 +1,112 @@
+"""Every regime the strategies name does occur, and every problem is what its grain says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase
+
+from hopspec.formats import FORMATS
+from hopspec.properties.checks import CHECKS
+from hopspec.properties.digits import CORRUPTIONS, digit_problems
+from hopspec.properties.families import FAMILIES
+from hopspec.properties.problem import Problem, fits, round_to
+from hopspec.properties.strategies import GRAINS, KINDS, SPREADS
+
+
+def drawn(family: str, count: int, seed: int = 0) -> list[Problem]:
+    found: list[Problem] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(FAMILIES[family]())
+    def collect(problem: Problem) -> None:
+        found.append(problem)
+
+    collect()
+    return found
+
+
+def test_every_regime_occurs() -> None:
+    problems = drawn("general", 700)
+    seen = Counter(r for p in problems for r in p.regimes)
+    for name in (*KINDS, *SPREADS, *GRAINS):
+        assert seen[name] >= 3, f"{name} was drawn {seen[name]} times in {len(problems)}"
+
+
+def test_block_edges_and_long_memories_occur() -> None:
+    sizes = Counter(p.memory.shape[0] for p in drawn("general", 700))
+    for n in (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513):
+        assert sizes[n] > 0, f"no problem with {n} memories"
+
+
+def test_weights_are_mixed_in_many_problems() -> None:
+    problems = drawn("general", 200)
+    mixed = sum(bool(((p.solution.weights > 0.05).sum(axis=1) >= 2).any()) for p in problems)
+    near_ties = sum(
+        bool((np.abs(np.diff(np.sort(p.solution.logits, axis=1))) < 1e-3).any()) for p in problems
+    )
+    assert mixed > 60
+    assert near_ties > 20
+
+
+@pytest.mark.parametrize(
+    ("family", "regimes"),
+    [
+        ("masked", ("per-memory", "per-query", "first-block-masked", "one-kept", "empty-row", "all-empty")),
+        ("extreme", ("huge", "huge-query", "huge-memory", "huge-beta", "norm-1e20", "tiny", "cancelling")),
+        ("any-beta", ("negative", "zero", "tiny", "small", "large", "negative-large")),
+    ],
+)
+def test_special_regimes_occur(family: str, regimes: tuple[str, ...]) -> None:
+    seen = Counter(r for p in drawn(family, 150) for r in p.regimes)
+    for name in regimes:
+        assert seen[name] > 0, f"{name} was never drawn"
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_inputs_are_exact_in_some_dtype(family: str) -> None:
+    for problem in drawn(family, 40):
+        assert "float64" in problem.formats
+        assert np.isfinite(problem.query).all()
+        assert np.isfinite(problem.memory).all()
+
+
+def test_every_check_has_a_family() -> None:
+    assert {c.family for c in CHECKS} <= {*FAMILIES, "digits"}
+    assert len({c.name for c in CHECKS}) == len(CHECKS)
+
+
+def test_digits_are_damaged_and_exact_everywhere() -> None:
+    problems = digit_problems(12, seed=0)
+    assert {how for p in problems for how in p.regimes} >= set(CORRUPTIONS)
+    assert problems[0].memory.shape == (1797, 64)
+    for problem in problems:
+        assert set(problem.formats) == set(FORMATS)
+        assert problem.memory.min() >= 0
+        assert problem.memory.max() <= 16
+    cut = problems[2].query
+    assert not cut[:, 32:].any()
+    assert cut[:, :32].any()
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_rounding_agrees_with_the_hardware(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = np.ldexp(rng.standard_normal(20000), rng.integers(-160 if name != "float16" else -30, 14, 20000))
+    if name != "float64":
+        # The hardware rounds float64 to the halves twice, by way of float32.
+        x = x.astype(np.float32).astype(np.float64)
+    expected = torch.from_numpy(x).to(getattr(torch, name)).double().numpy()
+    assert np.array_equal(round_to(x, FORMATS[name]), expected)
+    assert fits(expected, FORMATS[name])
