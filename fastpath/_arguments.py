@@ -51,6 +51,14 @@ class Arguments:
     magnitudes: Tensor
     value_magnitudes: Tensor | None
 
+    def shaped(self, result: Tensor, trailing: tuple[int, ...] = ()) -> Tensor:
+        """What the engine computed, one entry per row it was given, as ``[*lead, L, *trailing]``."""
+        full = (*self.lead, self.query.shape[-2], *trailing)
+        if result.numel() == math.prod(full):
+            return result.reshape(full)
+        # Only the memory has these leading dimensions, and repeats along them.
+        return result.reshape(*self.query.shape[:-1], *trailing).expand(full).contiguous()
+
 
 def check_arguments(
     query: Tensor,

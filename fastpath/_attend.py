@@ -82,7 +82,7 @@ class Problem:
 
     def rows(self, query: Tensor) -> Tensor:
         """``query`` as the engine takes it."""
-        return query.reshape(-1, query.shape[-1]) if self.shared else query
+        return query.flatten(0, -2) if self.shared else query
 
     def select(self, chosen: Tensor) -> Problem:
         """The same problem for the given rows only, where all queries are rows of one matrix."""
@@ -110,7 +110,7 @@ def prepare(arguments: Arguments) -> Problem:
         keep = collapse(keep, keep.dim() - 1).expand(*(-1,) * (keep.dim() - 1), patterns.shape[-2])
     beta = arguments.beta
     magnitudes, value_magnitudes = arguments.magnitudes, arguments.value_magnitudes
-    repeats = math.prod(arguments.lead)
+    repeats = math.prod(arguments.query.shape[:-2])
     varying = [t for t in (patterns, values, keep) if t is not None and math.prod(t.shape[:-2]) != 1]
     shared = (
         not varying

@@ -52,7 +52,7 @@ def log_normalizer(
     problem = prepare(arguments)
     rows = problem.rows(arguments.query)
     result = attend(problem, rows, differentiable_log_normalizer=True).log_normalizer
-    return result.reshape(*arguments.lead, arguments.query.shape[-2])
+    return arguments.shaped(result)
 
 
 def energy(
@@ -84,7 +84,7 @@ def energy(
     arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
     problem = prepare(arguments)
     result = energy_of(problem, problem.rows(arguments.query))
-    return result.reshape(*arguments.lead, arguments.query.shape[-2])
+    return arguments.shaped(result)
 
 
 def energy_of(problem: Problem, query: Tensor) -> Tensor:

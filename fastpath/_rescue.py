@@ -16,11 +16,13 @@ from torch import Tensor
 # About thirty temporaries of this size live at a time; they should stay in the cache.
 _CHUNK_BYTES = 1 << 21
 _ZERO_EXPONENT = -(1 << 14)
-_EXPONENT_LIMIT = 3000
 
 
 class Scaled(NamedTuple):
-    """The numbers ``significand * 2**exponent``; significands are 0 or in [0.5, 1) in absolute value."""
+    """The numbers ``significand * 2**exponent``; significands are 0 or in [0.5, 1) in absolute value.
+
+    Exponents are int32, those of zeros below all others.
+    """
 
     significand: Tensor
     exponent: Tensor
@@ -88,10 +90,11 @@ def rescue(
         normalised = unnormalised / total
         output = None
         if stored.values is not None:
-            # The exact output lies in the hull of the values: rounding must not carry it past the type
+            # The exact output lies in the hull of the values: rounding must not carry it past the range.
             largest = torch.finfo(query.dtype).max
             output = (normalised @ stored.values).clamp(-largest, largest).to(query.dtype)
-        peak_logit = _number(_multiply(_scaled(scale.abs()), peak))
+        significand, exponent = torch.frexp(scale.abs())
+        peak_logit = _shift(peak.significand * significand, peak.exponent + exponent)
         parts.append(
             Rescued(
                 output,
@@ -120,8 +123,9 @@ def _differences(query: Tensor, stored: _Stored, beta: Tensor, keep: Tensor | No
         scores = _wide_scores(query, stored.bands)
         scores = Scaled(scores.significand * beta.sign(), scores.exponent)
         peak = _largest(scores, keep)
-        gaps = _add(scores, Scaled(-peak.significand, peak.exponent))
-        differences = _number(_multiply(gaps, _scaled(beta.abs())))
+        gap, common = _sum(scores, Scaled(-peak.significand, peak.exponent))
+        significand, exponent = torch.frexp(beta.abs())
+        differences = _shift(gap * significand, common + exponent)
     else:
         plain = (query.double() @ stored.bands[0].mT) * beta.sign()
         visible = plain if keep is None else plain.masked_fill(~keep, -math.inf)
@@ -159,14 +163,16 @@ def _energy(
     spread = _scaled(-log_mean / significand, -exponent)
     bracket = _add(_add(own, farthest), Scaled(-peak.significand, peak.exponent))
     # The energy is never negative; rounding of terms far larger than it must not make it -inf.
-    return _number(_add(bracket, spread)).squeeze(-1).clamp(min=0.0)
+    return _shift(*_sum(bracket, spread)).squeeze(-1).clamp(min=0.0)
 
 
 def _half_squares(rows: Tensor) -> Scaled:
     """Half the squared length of each row, ``[R, 1]``, without overflow."""
     wide = rows.double() if rows.shape[-1] else rows.new_zeros((rows.shape[0], 1), dtype=torch.float64)
     exponent = torch.frexp(wide.abs().amax(-1, keepdim=True)).exponent
-    return _scaled(_shift(wide, -exponent).square().sum(-1, keepdim=True), 2 * exponent - 1)
+    first = (-exponent).clamp(-1000, 1000)
+    unit = wide * _power(first) * _power(-exponent - first)
+    return _scaled(unit.square().sum(-1, keepdim=True), 2 * exponent - 1)
 
 
 def _wide_scores(query: Tensor, memory: dict[int, Tensor]) -> Scaled:
@@ -191,50 +197,55 @@ def _bands(rows: Tensor) -> dict[int, Tensor]:
     """
     size = rows.abs()
     large, small = size >= 2.0**350, size < 2.0**-350
-    bands = {0: rows.masked_fill(large | small, 0.0)}
+    bands = {}
     if bool(large.any()):
         bands[600] = rows.masked_fill(~large, 0.0) * 2.0**-600
     if bool((small & (size > 0)).any()):
         bands[-600] = rows.masked_fill(~small, 0.0) * 2.0**600
+    if not bands or not bool((large | small).all()):
+        bands[0] = rows.masked_fill(large | small, 0.0)
     return bands
 
 
 def _scaled(number: Tensor, exponent: Tensor | int = 0) -> Scaled:
     """``number * 2**exponent`` normalised; zeros get the least exponent and so never set a common scale."""
     significand, own = torch.frexp(number)
-    return Scaled(significand, torch.where(significand == 0, _ZERO_EXPONENT, own + exponent))
-
-
-def _number(scaled: Scaled) -> Tensor:
-    return _shift(scaled.significand, scaled.exponent)
+    return Scaled(significand, (own + exponent).masked_fill(significand == 0, _ZERO_EXPONENT))
 
 
 def _add(a: Scaled, b: Scaled) -> Scaled:
-    exponent = torch.maximum(a.exponent, b.exponent)
-    total = _shift(a.significand, a.exponent - exponent) + _shift(b.significand, b.exponent - exponent)
+    total, exponent = _sum(a, b)
     return _scaled(total, exponent)
 
 
-def _multiply(a: Scaled, b: Scaled) -> Scaled:
-    return _scaled(a.significand * b.significand, a.exponent + b.exponent)
+def _sum(a: Scaled, b: Scaled) -> tuple[Tensor, Tensor]:
+    """``a + b`` as a number below 2 and an exponent, not normalised."""
+    exponent = torch.maximum(a.exponent, b.exponent)
+    # A summand more than a thousand binades below the other cannot move the sum.
+    return (
+        a.significand * _power(a.exponent - exponent) + b.significand * _power(b.exponent - exponent),
+        exponent,
+    )
 
 
 def _largest(numbers: Scaled, keep: Tensor | None) -> Scaled:
     """Largest kept number of each row, ``[R, 1]``: first by sign and exponent, then by significand."""
     offset = 1 - _ZERO_EXPONENT
-    key = numbers.significand.sign().to(torch.int64) * (numbers.exponent + offset)
+    key = numbers.significand.sign().to(torch.int32) * (numbers.exponent + offset)
     if keep is not None:
-        key = torch.where(keep, key, -(1 << 20))
+        key = key.where(keep, 3 * _ZERO_EXPONENT)
     top = key.amax(-1, keepdim=True)
-    significand = torch.where(key == top, numbers.significand, -math.inf).amax(-1, keepdim=True)
-    return Scaled(significand, torch.where(top == 0, _ZERO_EXPONENT, top.abs() - offset))
+    significand = numbers.significand.where(key == top, -math.inf).amax(-1, keepdim=True)
+    return Scaled(significand, (top.abs() - offset).masked_fill(top == 0, _ZERO_EXPONENT))
 
 
 def _shift(number: Tensor, exponent: Tensor) -> Tensor:
-    """``number * 2**exponent``, rounded once; three factors because one power of two may leave the range."""
-    left = exponent.clamp(-_EXPONENT_LIMIT, _EXPONENT_LIMIT)
-    for _ in range(3):
-        step = left.clamp(-1000, 1000)
-        number = number * ((step.to(torch.int64) + 1023) << 52).view(torch.float64)
-        left = left - step
-    return number
+    """``number * 2**exponent`` for numbers in [2**-1000, 2] or 0, rounded once; overflows to infinity."""
+    first = exponent.clamp(-1000, 1000)
+    # Two factors, since one power of two may leave the range where the product does not.
+    return number * _power(first) * _power(exponent - first)
+
+
+def _power(exponent: Tensor) -> Tensor:
+    """Two to an integer, put together from its bits; clamped to the normal range."""
+    return ((exponent.clamp(-1022, 1023).to(torch.int64) + 1023) << 52).view(torch.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hopspec.fastpath._arguments import Arguments, check_arguments, check_count
+from hopspec.fastpath._arguments import check_arguments, check_count
 from hopspec.fastpath._attend import attend, prepare, weigh
 from hopspec.fastpath.memory import Memory
 
@@ -61,7 +61,7 @@ def retrieve(
     state = problem.rows(arguments.query)
     for step in range(1, count + 1):
         state = attend(problem, state, read_values=step == count).output
-    return _as_given(state, arguments)
+    return arguments.shaped(state, (state.shape[-1],))
 
 
 def association(
@@ -89,8 +89,5 @@ def association(
     """
     arguments = check_arguments(query, memory, beta, keep)
     problem = prepare(arguments)
-    return _as_given(weigh(problem, problem.rows(arguments.query)).output, arguments)
-
-
-def _as_given(result: Tensor, arguments: Arguments) -> Tensor:
-    return result.reshape(*arguments.lead, arguments.query.shape[-2], result.shape[-1])
+    weights = weigh(problem, problem.rows(arguments.query)).output
+    return arguments.shaped(weights, (weights.shape[-1],))

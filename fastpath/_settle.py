@@ -75,13 +75,12 @@ def settle(
         if not problem.shared:
             start = start.expand(*problem.lead, *start.shape[-2:])
         ended = _iterate(problem, start, tolerance, limit)
-        shape = (*arguments.lead, arguments.query.shape[-2])
         return Settled(
-            state=ended.state.reshape(*shape, start.shape[-1]),
-            energy=energy_of(problem, ended.state).reshape(shape),
-            residual=ended.residual.reshape(shape),
-            steps=ended.steps.reshape(shape),
-            status=ended.status.reshape(shape),
+            state=arguments.shaped(ended.state, (start.shape[-1],)),
+            energy=arguments.shaped(energy_of(problem, ended.state)),
+            residual=arguments.shaped(ended.residual),
+            steps=arguments.shaped(ended.steps),
+            status=arguments.shaped(ended.status),
         )
 
 

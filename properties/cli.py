@@ -17,7 +17,7 @@ from hopspec.properties.report import print_report, write_json
 from hopspec.properties.runner import PROFILES, Options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -140,8 +140,3 @@ def faults_command() -> None:
     console = Console()
     for name, fault in FAULTS.items():
         console.print(f"{name:36} {fault.kind:12} {fault.what}", highlight=False, markup=False)
-
-
-def main() -> None:
-    """Entry point of the ``hopspec`` command."""
-    app()

@@ -181,17 +181,14 @@ class Run:
             if c.check in names and c.cases < c.needed and c.implementation not in stopped
         ]
 
-    def visit(self, problem: Problem, family: str) -> None:
-        """Let every property of the family judge every implementation on ``problem``."""
+    def visit(self, problem: Problem, family: str) -> float:
+        """Let every property of the family judge every implementation on ``problem``; the tightest ratio."""
         self.report.problems += 1
         self.report.regimes.update(problem.regimes)
         jobs = [(subject, lane) for subject in self.subjects for lane in subject.lanes]
         # While one thread waits for its implementation, the others judge.
-        tightest = max(
-            self.threads.map(lambda job: self._visit_lane(problem, family, *job), jobs), default=0.0
-        )
-        if 0 < tightest <= 1:
-            target(tightest, label=f"error over bound, {family}")
+        judged = self.threads.map(lambda job: self._visit_lane(problem, family, *job), jobs)
+        return max(judged, default=0.0)
 
     def _visit_lane(self, problem: Problem, family: str, subject: Subject, dtypes: tuple[str, ...]) -> float:
         limit = subject.description.capabilities.max_size
@@ -271,8 +268,10 @@ class Run:
             @hypothesis.given(FAMILIES[family]())
             def draw(problem: Problem) -> None:
                 if self.wanting(family):
-                    self.visit(problem, family)
+                    tightest = self.visit(problem, family)
                     progress(started - len(self.wanting(family)), started)
+                    if 0 < tightest <= 1:
+                        target(tightest, label="error over bound")
 
             draw()
 

@@ -165,7 +165,7 @@ class Session:
     def _bits(self, array: Any) -> bytes:
         if self.implementation.from_array is not None:
             return np.asarray(self.implementation.from_array(array)).tobytes()
-        plain = array.detach().cpu().contiguous()
+        plain = array.detach().cpu().clone(memory_format=self.torch.contiguous_format)
         return bytes(plain.view(self.torch.uint8).numpy().tobytes()) if plain.numel() else b""
 
     def _take(self, result: Any) -> Answer:

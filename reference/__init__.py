@@ -13,6 +13,7 @@ from hopspec.reference.oracle import association, energy, log_normalizer, lse, u
 from hopspec.reference.rounding import round_ratio
 from hopspec.reference.solution import Enclosed, Solution, solve
 from hopspec.reference.target import Target
+from hopspec.reference.truncated import rounded_update
 
 __all__ = [
     "Enclosed",
@@ -24,6 +25,7 @@ __all__ = [
     "log_normalizer",
     "lse",
     "round_ratio",
+    "rounded_update",
     "settle",
     "solve",
     "trajectory",

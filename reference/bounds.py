@@ -1,8 +1,9 @@
-r"""Proved error bounds of one update, per accuracy model (clauses MHN-BND-1 to MHN-BND-5 and MHN-BND-7).
+r"""Proved error bounds of one update, per accuracy model (chapter 10 of the specification).
 
-The bounds are evaluated in float64 from a :class:`~hopspec.reference.solution.Solution`, whose entries are
-accurate to a few units of 2**-53, and multiplied by ``INFLATION``: every quantity below is a sum of
-non-negative terms, so its relative evaluation error is far below that factor's excess over 1.
+Every function evaluates the formulas of its clause, with their names, in float64 from an exact
+:class:`~hopspec.reference.solution.Solution`, whose entries are accurate to a few units of 2**-53. The results
+are multiplied by ``INFLATION``: the formulas are sums of non-negative terms, so their evaluation errs
+relatively by far less than that.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from hopspec.reference.solution import Solution
 from hopspec.types import AccuracyModel
 
 __all__ = [
+    "Arithmetic",
     "Perturbation",
+    "arithmetic",
     "association_bound",
     "energy_bound",
     "gamma",
     "log_normalizer_bound",
     "perturbation",
+    "truncation_bound",
     "update_bound",
     "update_bound_on_ball",
 ]
@@ -33,6 +37,7 @@ Array = NDArray[np.float64]
 
 INFLATION = 1.0 + 1e-6
 SHARP_LIMIT = 0.75
+REFINED_LIMIT = 1 / 16
 
 
 def gamma(n: float, u: float) -> float:
@@ -49,34 +54,143 @@ def half_least(fmt: Format) -> float:
     return math.ldexp(1.0, max(fmt.least_exponent - 1, -1074))
 
 
+def _quarter(fmt: Format) -> float:
+    """A quarter of the largest element, as far as float64 reaches."""
+    return math.ldexp(1.0, min(fmt.emax - 2, 1020))
+
+
+def _beta_error(beta: float, fmt: Format) -> float:
+    """Relative error of ``beta`` in ``fmt``; 0 where it is an element."""
+    if beta == 0:
+        return 0.0
+    _, exponent = math.frexp(beta)
+    grid = max(exponent - fmt.precision, fmt.least_exponent)
+    if grid <= -1074:
+        return 0.0
+    scaled = math.ldexp(beta, -grid) if exponent - grid < 1024 else float(beta)
+    return abs(round(scaled) - scaled) / abs(scaled)
+
+
 @dataclass(frozen=True, slots=True)
-class Perturbation:
-    """How far the computed log-weights may be from the exact logits.
+class Arithmetic:
+    """The symbols of clause MHN-BND-1 for one model and problem."""
 
-    Args:
-        theta: bound on the error of each log-weight, up to a constant common to a row, ``[L, N]``;
-            0 where masked.
-        lost: absolute error of each weight relative to the largest one (flushing, rounding near zero).
-        kept: number of kept memories per query, ``[L]``.
-        blocks: number of blocks of the online softmax per query, ``[L]``.
-    """
+    u: float
+    us: float
+    uf: float
+    eta: float
+    eta_s: float
+    eta_f: float
+    beta_error: float
+    conversions: int
+    widening: float
 
-    theta: Array
-    lost: float
-    kept: NDArray[np.int64]
-    blocks: NDArray[np.int64]
-
-
-def _unit(model: AccuracyModel) -> float:
-    u = model.accumulation.unit_roundoff
-    return u if model.nearest else 2 * u
+    @property
+    def output_rounding(self) -> float:
+        """``u_o``: division, or reciprocal and product, then rounding to storage."""
+        return (1 + self.us) * (1 + self.u) ** 2 - 1
 
 
 @implements("MHN-BND-1")
+def arithmetic(model: AccuracyModel, beta: float) -> Arithmetic:
+    """Read the constants of an accuracy model.
+
+    Args:
+        model: the arithmetic claimed.
+        beta: inverse temperature, for the error of representing it.
+
+    >>> from hopspec.formats import FLOAT32
+    >>> arithmetic(AccuracyModel("plain", FLOAT32, FLOAT32, exp_error=0.0), beta=0.5).beta_error
+    0.0
+    """
+    unit = model.accumulation.unit_roundoff
+    u = unit if model.nearest else 2 * unit
+    us = model.storage.unit_roundoff
+    w = us if model.round_weights and not model.rounded_denominator else 0.0
+    return Arithmetic(
+        u=u,
+        us=us,
+        uf=model.output.unit_roundoff,
+        eta=half_least(model.accumulation),
+        eta_s=half_least(model.storage),
+        eta_f=half_least(model.output),
+        beta_error=_beta_error(beta, model.accumulation),
+        conversions=2 if model.base2 else 0,
+        widening=(1 + w) * (1 + u) ** (2 if model.normalize_first else 0) - 1,
+    )
+
+
+def _logit_error(
+    of: Arithmetic, model: AccuracyModel, beta: float, d: int, magnitude: Array, logit: Array, entries: Array
+) -> Array:
+    """``tau_i`` of MHN-BND-2 from ``A_i``, ``|t_i|`` and ``sum_j |xi_j| + |x_ij|``."""
+    b = abs(beta)
+    if model.pre_scale:
+        growth = (1 + gamma(d, of.u)) * (1 + of.us) ** 2 * (1 + 2 * of.u) ** 2 - 1
+        a = growth * b * magnitude + 2 * d * of.eta
+        a = a + 2 * of.eta_s * (math.sqrt(b) * entries + d * of.eta_s)
+        psi = (1 + of.u) ** of.conversions - 1
+    else:
+        a = b * (gamma(d, of.u) * magnitude + 2 * d * of.eta)
+        psi = (1 + of.beta_error) * (1 + of.u) ** (1 + of.conversions) - 1
+    tau = (1 + psi) * a + psi * logit + 4 * of.eta
+    for _ in range(model.score_roundings):
+        tau = tau + of.us * (logit + tau) + 2 * max(1.0, b) * of.eta_s
+    return np.asarray(tau)
+
+
+def _constant_error(of: Arithmetic, model: AccuracyModel, blocks: int) -> float:
+    """The part of ``Theta_i`` that is the same for every memory."""
+    both = model.round_weights and model.rounded_denominator
+    return -blocks * math.log1p(-model.exp_error) - (math.log1p(-of.us) if both else 0.0)
+
+
+def _blocks(model: AccuracyModel, memories: int) -> int:
+    return max(1, -(-memories // model.block)) if model.block else 1
+
+
+def _score_limit(model: AccuracyModel) -> float:
+    """Largest size of ``A_i`` and ``|beta| A_i`` at which no score can overflow."""
+    stored = model.score_roundings or model.pre_scale
+    return min(_quarter(model.accumulation), _quarter(model.storage) if stored else math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """The quantities of clause MHN-BND-2 that describe the computed weights, one row per query.
+
+    Args:
+        tau: bound on the error of every logit, ``[L, N]``; 0 where masked.
+        theta: bound on the error of every log-weight up to a common constant, ``[L, N]``; 0 where masked.
+        e: ``exp(theta) - 1``.
+        mean_e: the mean of ``e`` under the association, ``[L]``.
+        kappa: absolute error of one weight from underflow and flushing, ``[L]``.
+        q: ``mean_e + N kappa``.
+        count: number of kept memories, ``[L]``.
+        blocks: number of blocks of the online softmax.
+        gamma_v: accumulated rounding of the numerator, ``[L]``.
+        gamma_s: accumulated rounding of the denominator, ``[L]``.
+        inside: whether the row meets the clause's domain as far as scores and constants go, ``[L]``.
+    """
+
+    tau: Array
+    theta: Array
+    e: Array
+    mean_e: Array
+    kappa: Array
+    q: Array
+    count: NDArray[np.int64]
+    blocks: int
+    gamma_v: Array
+    gamma_s: Array
+    inside: NDArray[np.bool_]
+
+
+@implements("MHN-BND-2")
 def perturbation(
     query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
 ) -> Perturbation:
-    """Bound the error of every log-weight under ``model`` (first part of clause MHN-BND-2).
+    """Bound the error of every computed weight under ``model`` (logits, weights, sums, underflow).
 
     Args:
         query: ``[L, d]``.
@@ -84,64 +198,72 @@ def perturbation(
         beta: inverse temperature.
         exact: the exact solution of the same problem.
         model: the arithmetic claimed.
-
-    Returns:
-        The perturbation; ``theta`` is infinite in rows where an intermediate may overflow.
     """
-    u, us = _unit(model), model.storage.unit_roundoff
-    eta, eta_s = half_least(model.accumulation), half_least(model.storage)
-    d = query.shape[1]
-    kept = exact.kept
-    b = abs(beta)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        logits = np.where(kept, np.abs(exact.logits), 0.0)
-        magnitudes = np.where(kept, exact.magnitudes, 0.0)
-        scores = b * magnitudes * gamma(d, u) + 2 * d * eta * b
-        if model.pre_scale:
-            growth = (1 + gamma(d, u)) * (1 + us) ** 2 * (1 + 2 * u) ** 2 - 1
-            sums = np.abs(query).sum(axis=1)[:, None] + np.where(
-                kept, np.abs(memory).sum(axis=1)[None, :], 0.0
-            )
-            scores = (
-                b * magnitudes * growth + 2 * d * eta + eta_s * (math.sqrt(b) * sums * (1 + us) + d * eta_s)
-            )
-        for _ in range(model.score_roundings):
-            scores = scores + us * (logits + scores) + eta_s * max(b, 1.0)
-        conversions = 1 + (not _is_exact(beta, model.accumulation)) + (2 if model.base2 else 0)
-        dt = scores * (1 + u) + u * logits * conversions * (1 + 4 * u) + eta
-        dt = np.where(kept, dt, 0.0)
+    of = arithmetic(model, beta)
+    d, b, kept = query.shape[1], abs(beta), exact.kept
+    blocks = _blocks(model, memory.shape[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        logit = np.where(kept, np.abs(exact.logits), 0.0)
+        magnitude = np.where(kept, exact.magnitudes, 0.0)
+        query_entries, memory_entries = np.abs(query), np.abs(memory)
+        entries = query_entries.sum(axis=1)[:, None] + np.where(kept, memory_entries.sum(axis=1), 0.0)
+        tau = np.where(kept, _logit_error(of, model, beta, d, magnitude, logit, entries), 0.0)
         signed = np.where(kept, exact.logits, -np.inf)
-        top = np.max(signed + dt, axis=1, initial=-np.inf)
-        spread = np.where(kept, top[:, None] - signed + dt, 0.0)
-        count = kept.sum(axis=1)
-        blocks = np.maximum(1, -(-memory.shape[0] // model.block)) if model.block else 1
-        blocks_per_row = np.full(count.shape, blocks, dtype=np.int64)
-        theta = (
-            dt
-            + u * spread * (1 + 2 * u)
-            + blocks * model.exp_error / (1 - model.exp_error)
-            + (blocks - 1) * u
-        )
-        if model.rounded_denominator and model.round_weights:
-            theta = theta - math.log1p(-us)
+        top = (signed + tau).max(axis=1, initial=-np.inf, keepdims=True)
+        theta = tau + of.u * (top - signed + tau) + _constant_error(of, model, blocks)
         theta = np.where(kept, theta, 0.0)
-        limit = float(model.accumulation.largest) / 4
-        if model.score_roundings or model.pre_scale:
-            limit = min(limit, float(model.storage.largest) / 4)
-        size = np.maximum(magnitudes, b * magnitudes)
-        unsafe = (np.where(kept, size, 0.0).max(axis=1, initial=0.0) >= limit) | ~(b < limit)
-        theta = np.where(unsafe[:, None] & kept, np.inf, theta)
-    lost = model.exp_flush + eta + (eta_s if model.round_weights else 0.0)
-    return Perturbation(theta, lost, count.astype(np.int64), blocks_per_row)
+        e = np.expm1(theta)
+        mean_e = np.where(kept, exact.weights * e, 0.0).sum(axis=1)
+        count = kept.sum(axis=1)
+        growth = (1 + model.exp_error) ** blocks
+        flushed = (model.exp_flush + 2 * blocks * of.eta) * growth * (1 + of.widening) + 2 * blocks * of.eta
+        factor = 2.5 if model.normalize_first else 1 + mean_e
+        kappa = (1 + mean_e) * flushed + factor * (of.eta + (of.eta_s if model.round_weights else 0.0))
+        scores = np.maximum(magnitude, b * magnitude).max(axis=1, initial=0.0)
+        inside = (scores <= _score_limit(model)) & (b <= _quarter(model.accumulation))
+        if model.pre_scale:
+            largest = np.maximum(
+                query_entries.max(axis=1), np.where(kept, memory_entries.max(axis=1), 0.0).max(axis=1)
+            )
+            inside &= math.sqrt(b) * largest <= _quarter(model.storage)
+    terms = count + blocks
+    gamma_v = np.array([gamma(max(int(n) - 1, 0), of.u) for n in terms])
+    gamma_s = np.array([gamma(max(int(n) - 2, 0), of.u) for n in terms])
+    constants = gamma(d, of.u) <= 0.25 and blocks * model.exp_error <= 0.125 and of.us <= 1 / 64
+    inside &= (gamma_v <= 0.25) & constants & (of.beta_error < 1) & ~np.isnan(theta).any(axis=1)
+    q = mean_e + count * kappa
+    return Perturbation(tau, theta, e, mean_e, kappa, q, count, blocks, gamma_v, gamma_s, inside)
 
 
-def _is_exact(beta: float, fmt: Format) -> bool:
-    if beta == 0:
-        return True
-    mantissa, exponent = math.frexp(beta)
-    if not fmt.emin < exponent <= fmt.emax + 1:
-        return False
-    return math.ldexp(mantissa, fmt.precision).is_integer()
+def _refined(
+    of: Arithmetic, model: AccuracyModel, exact: Solution, moved: Perturbation, out: Array
+) -> Array | None:
+    """The refinement of MHN-BND-2 where one memory is certainly ahead, infinite elsewhere, ``[L, dv]``."""
+    if not (model.nearest and model.exp_zero_is_one):
+        return None
+    kept, p = exact.kept, exact.weights
+    rows = np.arange(kept.shape[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits = np.where(kept, exact.logits, -np.inf)
+        best = logits.argmax(axis=1)
+        lead = logits[rows, best] - moved.tau[rows, best]
+        rivals = np.where(kept, logits + moved.tau, -np.inf)
+        rivals[rows, best] = -np.inf
+        behind = logits - logits[rows, best][:, None] + moved.theta + moved.theta[rows, best][:, None]
+        tiny = 2 * moved.blocks * of.eta * (1 + model.exp_error) ** moved.blocks
+        rho = (2 if model.round_weights else 1) * (np.exp(behind) + tiny)
+        rho = np.where(kept, rho, 0.0)
+        rho[rows, best] = 0.0
+        total = rho.sum(axis=1)
+        size = np.abs(out)
+        leader = out[best]
+        away = np.array(
+            [w @ np.abs(np.where(on[:, None], out, x) - x) for w, on, x in zip(p, kept, leader, strict=True)]
+        )
+        rest = rho @ size + total[:, None] * np.abs(leader)
+        rest = rest + (moved.count + moved.blocks)[:, None] * of.eta
+        sure = (lead > rivals.max(axis=1)) & (total <= REFINED_LIMIT)
+        return np.asarray(np.where(sure[:, None], away + 64 * rest, np.inf))
 
 
 @implements("MHN-BND-2")
@@ -155,51 +277,57 @@ def update_bound(
 ) -> Array:
     """Bound on ``|computed - exact|`` of every component of the update, ``[L, dv]``.
 
-    Where the log-weights are too uncertain for the sharp form the bound is that of the convex hull; it is
-    infinite where an intermediate of the claimed arithmetic may overflow (outside the clause's domain).
+    Infinite outside the clause's domain, 0 in empty rows.
+
+    Args:
+        query: ``[L, d]``.
+        memory: ``[N, d]``.
+        beta: inverse temperature.
+        exact: the exact solution of the same problem.
+        model: the arithmetic claimed.
+        values: what is read out, ``[N, dv]``; None for the memory.
     """
+    of = arithmetic(model, beta)
     moved = perturbation(query, memory, beta, exact, model)
-    u, us = _unit(model), model.storage.unit_roundoff
-    eta, eta_out = half_least(model.accumulation), half_least(model.storage)
-    out = memory if values is None else values
-    state = exact.state.hi
-    kept, p = exact.kept, exact.weights
-    w = us if model.round_weights and not model.rounded_denominator else 0.0
-    uo = us + 2 * u
-    result = np.zeros_like(state)
-    for row in range(state.shape[0]):
-        on = kept[row]
-        n = int(moved.kept[row])
-        if n == 0:
-            continue
-        x, pr, theta = out[on], p[row, on], moved.theta[row, on]
-        o = state[row]
-        if not np.isfinite(theta).all() or not np.isfinite(x).all():
-            result[row] = np.inf
-            continue
-        extra = int(moved.blocks[row])
-        g_n, g_s = gamma(n + extra - 1, u), gamma(max(n + extra - 2, 0), u)
-        if not (g_n < 0.25):
-            result[row] = np.inf
-            continue
-        size, top = np.abs(x), np.abs(x).max(axis=0)
-        lost = n * moved.lost
-        relative = w + g_n * (1 + w) + (2 * u if model.normalize_first else 0.0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            e = np.expm1(np.minimum(theta, 700.0))
-            pe = float(pr @ e)
-            below = (1 - pe) * (1 - g_s) - lost
-            if pe <= SHARP_LIMIT and below > 0.1:
-                centred = (pr * e) @ np.abs(x - o)
-                spread = (pr * (1 + e)) @ size * relative
-                bound = centred + spread + g_s * (1 + pe) * np.abs(o) + lost * (top + np.abs(o)) + 2 * n * eta
-                bound = bound / below
-            else:
-                factor = (1 + relative) / (1 - g_s) - 1
-                bound = (x.max(axis=0) - x.min(axis=0)) + top * (factor + 2 * lost) + 2 * n * eta
-            bound = bound * (1 + uo) + uo * np.abs(o) + eta_out
-        result[row] = bound * INFLATION
-    return result
+    source = memory if values is None else values
+    kept, p, o = exact.kept, exact.weights, exact.state.hi
+    used = np.asarray(kept.any(axis=0))
+    v = np.where(used[:, None], source, 0.0)
+    n = moved.count[:, None].astype(np.float64)
+    gamma_v, gamma_s = moved.gamma_v[:, None], moved.gamma_s[:, None]
+    kappa, mean_e, q = moved.kappa[:, None], moved.mean_e[:, None], moved.q[:, None]
+    w = of.widening
+    spread = w + gamma_v * (1 + w)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        size = np.abs(v)
+        heavy = np.where(kept, p * moved.e, 0.0)
+        centred = np.array([h @ np.abs(v - x) for h, x in zip(heavy, o, strict=True)]).reshape(o.shape)
+        sizes = np.where(kept, p * (1 + moved.e), 0.0) @ size
+        total = kept.astype(np.float64) @ size
+        sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * np.abs(o)
+        sharp += (1 + gamma_v) * kappa * (total + n * np.abs(o)) + 6 * (1 + mean_e) * (
+            n + moved.blocks
+        ) * of.eta
+        sharp = sharp / ((1 - gamma_s) * (1 - q))
+        high = np.array(
+            [np.where(on[:, None], v, -np.inf).max(axis=0, initial=-np.inf) for on in kept]
+        ).reshape(o.shape)
+        low = np.array([np.where(on[:, None], v, np.inf).min(axis=0, initial=np.inf) for on in kept]).reshape(
+            o.shape
+        )
+        m = np.maximum(np.abs(high), np.abs(low))
+        rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
+        hull = (high - low) + (spread + gamma_s) / (1 - gamma_s) * m + 2 * n * rounding * m
+        hull += 2 * (n + moved.blocks) * of.eta * (1 + m)
+        inner = np.where(q <= SHARP_LIMIT, np.fmin(sharp, hull), hull)
+        bound = (1 + of.output_rounding) * inner + of.output_rounding * np.abs(o) + of.eta_s + 2 * of.eta
+        refined = _refined(of, model, exact, moved, v)
+        if refined is not None:
+            bound = np.fmin(bound, refined)
+        inside = moved.inside[:, None] & (n * m <= _quarter(model.accumulation))
+        inside &= np.abs(o) + bound <= 4 * _quarter(model.storage)
+        bound = np.where(inside & np.isfinite(bound), bound * INFLATION, np.inf)
+    return np.where(n > 0, bound, 0.0)
 
 
 @implements("MHN-BND-5")
@@ -208,68 +336,67 @@ def update_bound_on_ball(
 ) -> float:
     """Bound on ``|computed - exact|_2`` of one update, for every query within ``radius`` of ``query[d]``.
 
-    Every quantity of MHN-BND-2 that depends on the query is replaced by its largest value over the ball.
+    Every quantity of MHN-BND-2 is replaced by the largest it can be over the ball.
     """
     x = memory[kept]
     n, d = x.shape
     if n == 0:
         return 0.0
-    norm = float(np.linalg.norm(query)) + radius
-    largest = float(np.linalg.norm(x, axis=1).max())
-    u, us = _unit(model), model.storage.unit_roundoff
-    eta, eta_s = half_least(model.accumulation), half_least(model.storage)
-    logit = abs(beta) * norm * largest
-    blocks = max(1, -(-memory.shape[0] // model.block)) if model.block else 1
-    conversions = 2 + (2 if model.base2 else 0)
-    scores = logit * gamma(d, u) + 2 * d * eta * abs(beta)
-    if model.pre_scale:
-        scores = logit * ((1 + gamma(d, u)) * (1 + us) ** 2 * (1 + 2 * u) ** 2 - 1) + 2 * d * eta
-        scores += eta_s * (math.sqrt(abs(beta) * d) * (norm + largest) * (1 + us) + d * eta_s)
-    for _ in range(model.score_roundings):
-        scores += us * (logit + scores) + eta_s * max(abs(beta), 1.0)
-    dt = scores * (1 + u) + u * logit * conversions * (1 + 4 * u) + eta
-    theta = dt + u * (2 * logit + 2 * dt) * (1 + 2 * u) + blocks * model.exp_error / (1 - model.exp_error)
-    theta += (blocks - 1) * u
-    w = us if model.round_weights else 0.0
-    theta += w * 1.01
-    g_n = gamma(n + blocks - 1, u)
-    limit = (
-        float((model.storage if model.score_roundings or model.pre_scale else model.accumulation).largest) / 4
-    )
-    if not (g_n < 0.25 and max(logit, norm * largest) < limit):
+    of, b = arithmetic(model, beta), abs(beta)
+    blocks = _blocks(model, memory.shape[0])
+    norm = float(np.linalg.norm(query)) * (1 + 1e-12) + radius
+    largest = float(np.linalg.norm(x, axis=1).max()) * (1 + 1e-12)
+    diameter = 2 * float(np.linalg.norm(x - x.mean(axis=0), axis=1).max()) * (1 + 1e-12)
+    magnitude, logit = np.asarray(norm * largest), np.asarray(b * norm * largest)
+    entries = np.asarray(math.sqrt(d) * (norm + largest))
+    tau = float(_logit_error(of, model, beta, d, magnitude, logit, entries))
+    theta = tau + of.u * (2 * float(logit) + 2 * tau) + _constant_error(of, model, blocks)
+    gamma_v, gamma_s = gamma(n + blocks - 1, of.u), gamma(max(n + blocks - 2, 0), of.u)
+    limit = max(float(magnitude), float(logit))
+    inside = limit <= _score_limit(model) and n * largest <= _quarter(model.accumulation)
+    constants = gamma(d, of.u) <= 0.25 and blocks * model.exp_error <= 0.125 and of.us <= 1 / 64
+    if not (inside and constants and gamma_v <= 0.25):
         return math.inf
-    diameter = 2 * float(np.linalg.norm(x - x.mean(axis=0), axis=1).max())
-    lost = n * (model.exp_flush + eta + (eta_s if model.round_weights else 0.0))
-    relative = w + g_n * (1 + w) + (2 * u if model.normalize_first else 0.0)
-    e = math.expm1(min(theta, 700.0))
-    below = (1 - e) * (1 - g_n) - lost
-    if e <= SHARP_LIMIT and below > 0.1:
-        bound = (
-            e * diameter + ((1 + e) * (relative + g_n) + 2 * lost) * largest + 2 * n * eta * math.sqrt(d)
-        ) / below
+    e = math.expm1(theta) if theta < 1 else math.inf
+    growth = (1 + model.exp_error) ** blocks
+    flushed = (model.exp_flush + 2 * blocks * of.eta) * growth * (1 + of.widening) + 2 * blocks * of.eta
+    kappa = (1 + min(e, 1.5)) * flushed + 2.5 * (of.eta + (of.eta_s if model.round_weights else 0.0))
+    spread = of.widening + gamma_v * (1 + of.widening)
+    if e + n * kappa <= SHARP_LIMIT:
+        inner = (
+            e * diameter + (spread + gamma_s) * (1 + e) * largest + (1 + gamma_v) * kappa * 2 * n * largest
+        )
+        inner += 6 * (1 + e) * (n + blocks) * of.eta * math.sqrt(d)
+        inner /= (1 - gamma_s) * (1 - e - n * kappa)
     else:
-        bound = diameter + ((1 + relative) / (1 - g_n) - 1 + 2 * lost) * largest + 2 * n * eta * math.sqrt(d)
-    uo = us + 2 * u
-    return (bound * (1 + uo) + uo * largest + eta_s * math.sqrt(d)) * INFLATION
+        rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
+        inner = diameter + ((spread + gamma_s) / (1 - gamma_s) + 2 * n * rounding) * largest * math.sqrt(d)
+        inner += 2 * (n + blocks) * of.eta * math.sqrt(d) * (1 + largest)
+    least = (of.eta_s + 2 * of.eta) * math.sqrt(d)
+    return float((1 + of.output_rounding) * inner + of.output_rounding * largest + least) * INFLATION
 
 
 @implements("MHN-BND-7")
 def association_bound(
     query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
 ) -> Array:
-    """Bound on ``|computed - exact|`` of every association weight, ``[L, N]``."""
+    """Bound on ``|computed - exact|`` of every association weight, ``[L, N]``; 0 where masked."""
+    of = arithmetic(model, beta)
     moved = perturbation(query, memory, beta, exact, model)
-    u, us = _unit(model), model.storage.unit_roundoff
-    with np.errstate(over="ignore", invalid="ignore"):
-        e = np.expm1(np.minimum(moved.theta, 700.0))
-        pe = (exact.weights * e).sum(axis=1, keepdims=True)
-        n = moved.kept[:, None]
-        g_s = np.array([[gamma(int(k) + int(m), u)] for k, m in zip(moved.kept, moved.blocks, strict=True)])
-        lost = moved.lost + half_least(model.storage)
-        below = (1 - pe) * (1 - g_s) - n * lost
-        sharp = exact.weights * ((1 + e) * (1 + us) * (1 + 4 * u) / below - 1) + lost / np.maximum(below, 0.1)
-        bound = np.where((below > 0.1) & (pe <= SHARP_LIMIT), sharp, 1.0 + us)
-    return np.where(exact.kept, bound * INFLATION, 0.0)
+    p = exact.weights
+    gamma_s, kappa, q = moved.gamma_s[:, None], moved.kappa[:, None], moved.q[:, None]
+    n = moved.count[:, None]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        heavy = np.where(exact.kept, p * moved.e, 0.0)
+        others = moved.mean_e[:, None] - heavy
+        inner = (
+            p * ((1 - p) * moved.e + np.maximum(others, 0.0)) + kappa * (1 + n * p) + gamma_s * p * (1 + q)
+        )
+        inner = inner / ((1 - gamma_s) * (1 - q))
+        inner = np.where(q <= SHARP_LIMIT, np.fmin(inner, 1 / (1 - gamma_s)), 1 / (1 - gamma_s))
+        bound = (1 + of.output_rounding) * inner + of.output_rounding * p + of.eta_s + 2 * of.eta
+        bound = np.where(moved.inside[:, None], bound * INFLATION, np.inf)
+    return np.where(exact.kept, bound, 0.0)
 
 
 @implements("MHN-BND-3")
@@ -277,72 +404,67 @@ def log_normalizer_bound(
     query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
 ) -> Array:
     """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows."""
-    return _log_sum_bound(query, memory, beta, exact, model, model.output.unit_roundoff)
-
-
-def _log_sum_bound(
-    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel, uo: float
-) -> Array:
+    of = arithmetic(model, beta)
     moved = perturbation(query, memory, beta, exact, model)
-    u = _unit(model)
-    result = np.zeros(exact.kept.shape[0])
-    for row in range(result.shape[0]):
-        on, n = exact.kept[row], int(moved.kept[row])
-        if n == 0:
-            continue
-        theta, p = moved.theta[row, on], exact.weights[row, on]
-        top = float(np.abs(exact.logits[row, on].max()))
-        value = abs(float(exact.log_normalizer.hi[row]))
-        if not (np.isfinite(theta).all() and theta.max() < 300 and math.isfinite(value)):
-            result[row] = np.inf
-            continue
-        up = math.log1p(float(p @ np.expm1(theta)) + n * moved.lost)
-        low = 1 - float(p @ -np.expm1(-theta)) - n * moved.lost
-        if low <= 0:
-            result[row] = np.inf
-            continue
-        largest_theta = float(theta.max())
-        shift = max(up, -math.log(low)) - math.log1p(-gamma(n + int(moved.blocks[row]) - 1, u))
-        log_sum = math.log(n) + largest_theta
-        roundings = 2 if not model.base2 else 4
-        bound = shift + (model.log_error + u) * log_sum + roundings * u * (top + log_sum + largest_theta)
-        bound += uo * (value + shift) + half_least(model.accumulation) + half_least(model.output)
-        result[row] = bound * INFLATION
-    return result
+    kept, n, lost = exact.kept, moved.count, moved.count * moved.kappa
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        lower = np.where(kept, exact.weights * np.exp(-moved.theta), 0.0).sum(axis=1) - lost
+        h = np.maximum(np.log1p(moved.q), -np.log(lower)) - np.log1p(-moved.gamma_s)
+        log_sum = np.log(n) + _constant_error(of, model, moved.blocks) - np.log1p(-moved.gamma_s) + 2 * lost
+        top = np.abs(np.where(kept, exact.logits, -np.inf).max(axis=1, initial=-np.inf))
+        value = np.abs(exact.log_normalizer.hi)
+        size = top + moved.theta.max(axis=1, initial=0.0) + (1 + model.log_error) * log_sum
+        inner = h + model.log_error * log_sum + ((1 + of.u) ** (2 + of.conversions) - 1) * size + 2 * of.eta
+        bound = (1 + of.uf) * inner + of.uf * value + of.eta_f
+        inside = moved.inside & (lost <= 0.125) & (lower > 0) & np.isfinite(bound)
+        inside &= value + bound <= _quarter(model.output)
+    return np.where(n > 0, np.where(inside, bound * INFLATION, np.inf), 0.0)
 
 
 @implements("MHN-BND-4")
 def energy_bound(query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel) -> Array:
     """Bound on ``|computed - exact|`` of every energy, ``[L]``, for ``beta > 0``; 0 in empty rows.
 
-    Infinite where a term of the energy may exceed the accumulation format: there the clause asks only
-    that the result is not NaN (MHN-ENE-6).
+    Infinite where a term of the energy may exceed the formats: there clause MHN-ENE-6 applies.
     """
     if exact.energy is None:
         raise ValueError(f"beta must be positive for an energy, got {beta}")
-    u, uo = _unit(model), model.output.unit_roundoff
-    d = query.shape[1]
-    result = np.zeros(exact.kept.shape[0])
+    of = arithmetic(model, beta)
+    kept, d = exact.kept, query.shape[1]
+    n = kept.sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        squares = np.where(kept, np.square(memory).sum(axis=1), 0.0).max(axis=1, initial=0.0)
+        norms = (np.square(query).sum(axis=1) + squares) / 2
+        lse, count = np.abs(exact.log_normalizer.hi) / beta, np.log(n) / beta
+        phi = (1 + of.u) / (1 - of.beta_error) - 1
+        inner = (1 + phi) * log_normalizer_bound(query, memory, beta, exact, model) / beta + phi * lse
+        inner = inner + gamma(d + 4, of.u) * norms + ((1 + model.log_error) * (1 + phi) - 1) * count
+        inner = inner + 4 * (d + 1) * of.eta
+        terms = lse + norms + count
+        bound = (
+            (1 + of.uf) * (inner + gamma(3, of.u) * (terms + inner))
+            + of.uf * np.abs(exact.energy.hi)
+            + of.eta_f
+        )
+        inside = terms <= min(_quarter(model.accumulation), _quarter(model.output))
+    return np.where(n > 0, np.where(inside & np.isfinite(bound), bound * INFLATION, np.inf), 0.0)
+
+
+@implements("MHN-PRC-3")
+def truncation_bound(query: Array, memory: Array, beta: float, exact: Solution, bits: int) -> Array:
+    """Bound on the error of one update in ``bits``-bit arithmetic with sums rounded once, ``[L, d]``."""
+    u, b, p, o = 2.0**-bits, abs(beta), exact.weights, exact.state.hi
+    logit = np.abs(exact.logits)
+    tau = (1 + u) * b * (2 * u + u * u) * exact.magnitudes + u * logit
+    top = (exact.logits + tau).max(axis=1, keepdims=True)
     with np.errstate(over="ignore", invalid="ignore"):
-        lse_bound = _log_sum_bound(query, memory, beta, exact, model, u) / beta
-        squares = np.square(query).sum(axis=1) / 2
-        for row in range(result.shape[0]):
-            on = exact.kept[row]
-            n = int(on.sum())
-            if n == 0:
-                continue
-            half_m2 = float(np.square(memory[on]).sum(axis=1).max()) / 2
-            count = math.log(n) / beta
-            lse = abs(float(exact.log_normalizer.hi[row])) / beta
-            terms = squares[row] + half_m2 + lse + count
-            limit = float(min(model.accumulation.largest, model.output.largest)) / 4
-            if not terms < limit:
-                result[row] = np.inf
-                continue
-            bound = (
-                lse_bound[row] * (1 + 2 * u) + 3 * u * lse + (gamma(d + 1, u) + u) * (squares[row] + half_m2)
-            )
-            bound += 3 * u * count + 4 * u * terms + uo * abs(float(exact.energy.hi[row]))
-            bound += (2 * d + 4) * half_least(model.accumulation) * (1 + 1 / beta) + half_least(model.output)
-            result[row] = bound * INFLATION * (1 + uo)
-    return result
+        e = np.expm1(tau + u * (top - exact.logits + tau) - math.log1p(-u))
+        mean_e = (p * e).sum(axis=1, keepdims=True)
+        centred = np.array([w @ np.abs(memory - x) for w, x in zip(p * e, o, strict=True)])
+        sharp = centred + (2 * u + u * u) * ((p * (1 + e)) @ np.abs(memory)) + u * (1 + mean_e) * np.abs(o)
+        sharp = sharp / ((1 - u) * (1 - mean_e))
+        hull = (
+            memory.max(axis=0) - memory.min(axis=0) + (3 * u + u * u) / (1 - u) * np.abs(memory).max(axis=0)
+        )
+        inner = np.where(mean_e < 1, np.fmin(sharp, hull), hull)
+    return np.asarray(((1 + u) * inner + u * np.abs(o)) * INFLATION)

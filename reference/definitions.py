@@ -561,7 +561,7 @@ def capacity_base(beta: Any, radius: Any, d: int, failure: Any, *, bits: int = D
         beta: the inverse temperature, positive.
         radius: K, positive.
         d: the dimension, at least 2.
-        failure: the probability p that the patterns are not stored, in (0, 1).
+        failure: the probability p that the patterns are not stored, in (0, 1].
         bits: working precision.
 
     Raises:
@@ -577,8 +577,8 @@ def capacity_base(beta: Any, radius: Any, d: int, failure: Any, *, bits: int = D
     ctx = context(working_bits(bits, 1))
     b, k = _positive(ctx.prec, beta), _positive(ctx.prec, radius, "radius")
     p = _positive(ctx.prec, failure, "failure")
-    if p >= 1:
-        raise ValueError(f"failure must be below 1, got {failure}")
+    if p > 1:
+        raise ValueError(f"failure must be at most 1, got {failure}")
     first = 2 * (1 + ctx.log(2 * b * k**2 * p * (d - 1))) / (d - 1)
     second = 2 * k**2 * b / 5
     return second / ctx.lambertw(ctx.exp(first + ctx.log(second))).real
@@ -590,7 +590,8 @@ def capacity_bound(beta: Any, radius: Any, d: int, failure: Any, *, bits: int = 
 
     Formula: $\sqrt{p}\, c^{(d - 1) / 4}$ with $c$ from :func:`capacity_base` and the same arguments.
 
-    Clause MHN-FIX-9; a bound to evaluate and compare with, never an estimate of the capacity.
+    Clause MHN-FIX-9, published for $c \ge (2 / \sqrt{p})^{4 / (d - 1)}$; a bound to evaluate and compare
+    with, never an estimate of the capacity.
 
     >>> print(capacity_bound(1, 3, 20, 0.001, bits=10))
     7.4

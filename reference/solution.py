@@ -290,7 +290,8 @@ def _nearest(numerators: Sequence[int], denominator: int, exponent: int) -> Floa
     offset = exponent - denominator.bit_length()
     if min(sizes) + offset > -1000 and max(sizes) + offset < 1000 and max(sizes) < 1000:
         floats = [n / denominator for n in numerators] if denominator != 1 else list(map(float, numerators))
-        return np.ldexp(np.array(floats), exponent)
+        scaled: FloatArray = np.ldexp(np.array(floats), exponent)
+        return scaled
     return np.array([round_ratio(n, denominator, FLOAT64, exponent) for n in numerators])
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hopspec.fastpath import Memory, _attend, association, energy, log_normalizer, retrieve
 from torch import Tensor
+
+from hopspec.fastpath import Memory, _attend, association, energy, log_normalizer, retrieve
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Relative to the largest stored number: storage, exponential and accumulation errors of each dtype together.
@@ -15,17 +16,30 @@ LOG_TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 1e-3
 
 
 @pytest.fixture(params=["flash", "eager"])
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "eager":
         monkeypatch.setattr(_attend, "_FLASH", None)
-    yield name
+    return name
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small problems wait longer for a second thread than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def dense(
-    query: Tensor, memory: Tensor, beta: float | Tensor, values: Tensor | None = None, keep: Tensor | None = None
+    query: Tensor,
+    memory: Tensor,
+    beta: float | Tensor,
+    values: Tensor | None = None,
+    keep: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Update, weights, log-normalizer and energy by the definitions, in float64, every row keeping something."""
+    """Update, weights, log-normalizer and energy by the definitions; every row keeps something."""
     q, x = query.double(), memory.double()
     b = torch.as_tensor(beta, dtype=torch.float64)
     logits = b[..., None, None] * (q @ x.mT)
@@ -76,9 +90,7 @@ def check(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("beta", [0.3, 2.0, -0.7, 0.0])
 @pytest.mark.parametrize(("length", "count", "width"), [(1, 1, 1), (3, 7, 5), (40, 70, 16), (5, 1100, 8)])
-def test_plain(
-    kernel: str, dtype: torch.dtype, beta: float, length: int, count: int, width: int
-) -> None:
+def test_plain(kernel: str, dtype: torch.dtype, beta: float, length: int, count: int, width: int) -> None:
     check(draw(1, length, width, dtype=dtype), draw(2, count, width, dtype=dtype), beta)
 
 
@@ -166,10 +178,16 @@ def test_steps_are_applications(kernel: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_prepared_memory_gives_the_same_bits(dtype: torch.dtype) -> None:
-    query, patterns, values = draw(1, 4, 6, dtype=dtype), draw(2, 9, 6, dtype=dtype), draw(3, 9, 3, dtype=dtype)
+    query, patterns, values = (
+        draw(1, 4, 6, dtype=dtype),
+        draw(2, 9, 6, dtype=dtype),
+        draw(3, 9, 3, dtype=dtype),
+    )
     keep = draw(4, 9) > -0.5
     plain, full = Memory(patterns), Memory(patterns, values=values, keep=keep)
-    assert torch.equal(retrieve(query, plain, beta=1.0, steps=2), retrieve(query, patterns, beta=1.0, steps=2))
+    assert torch.equal(
+        retrieve(query, plain, beta=1.0, steps=2), retrieve(query, patterns, beta=1.0, steps=2)
+    )
     expected = retrieve(query, patterns, beta=1.0, values=values, keep=keep)
     assert torch.equal(retrieve(query, full, beta=1.0), expected)
     assert torch.equal(retrieve(query, Memory(patterns, values=values), beta=1.0, keep=keep), expected)

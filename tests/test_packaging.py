@@ -68,7 +68,7 @@ def test_license_and_console_script(wheel: Path, wheel_metadata: email.message.M
         files = {name.split("/", 1)[1]: name for name in archive.namelist() if ".dist-info/" in name}
         assert "Apache License" in archive.read(files["licenses/LICENSE"]).decode("utf-8")
         entry_points = archive.read(files["entry_points.txt"]).decode("utf-8")
-    assert "hopspec = hopspec.properties.cli:main" in entry_points
+    assert "hopspec = hopspec.properties.command:main" in entry_points
 
 
 def test_one_version_everywhere() -> None:

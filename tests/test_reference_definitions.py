@@ -4,6 +4,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ def inner(x: Any, y: Any) -> Any:
     return sum((a * b for a, b in zip(x, y, strict=True)), start=CTX.zero)
 
 
-def derivative(function: Callable[[Any], Any]) -> Any:
-    """Central difference, right to about ``STEP**2``."""
+def derivative(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Central difference in the first argument at 0, right to about ``STEP**2``."""
     step = CTX.convert(STEP)
-    return (function(step) - function(-step)) / (2 * step)
+    return (function(step, *arguments) - function(-step, *arguments)) / (2 * step)
 
 
 def moved(vector: Any, j: int, step: Any) -> list[Any]:
@@ -95,21 +96,24 @@ def test_three_point_identity() -> None:
 
 def test_jacobian_is_the_derivative_of_the_update() -> None:
     jacobian = d.jacobian(QUERY, MEMORY, beta=1.3, keep=KEEP, bits=BITS)
+
+    def image(step: Any, k: int) -> Any:
+        return CTX.matrix(d.update(moved(QUERY, k, step), MEMORY, beta=1.3, keep=KEEP, bits=BITS))
+
     for k in range(3):
-
-        def image(step: Any, k: int = k) -> Any:
-            return CTX.matrix(d.update(moved(QUERY, k, step), MEMORY, beta=1.3, keep=KEEP, bits=BITS))
-
-        column = derivative(image)
+        column = derivative(image, k)
         for j in range(3):
             assert abs(column[j] - jacobian[j][k]) < 2.0**-110
             assert abs(jacobian[j][k] - jacobian[k][j]) < 2.0**-390
 
 
 def test_energy_gradient_is_query_minus_update() -> None:
+    def at(step: Any, j: int) -> Any:
+        return d.energy(moved(QUERY, j, step), MEMORY, beta=1.3, bits=BITS)
+
     image = d.update(QUERY, MEMORY, beta=1.3, bits=BITS)
     for j in range(3):
-        slope = derivative(lambda step, j=j: d.energy(moved(QUERY, j, step), MEMORY, beta=1.3, bits=BITS))
+        slope = derivative(at, j)
         assert abs(slope - (QUERY[j] - image[j])) < 2.0**-110
 
 
@@ -121,19 +125,28 @@ def test_gradients_are_derivatives(values: Any) -> None:
     def out(query: Any = QUERY, memory: Any = MEMORY, values: Any = values, beta: Any = beta) -> Any:
         return inner(d.update(query, memory, beta=beta, keep=KEEP, values=values, bits=BITS), g)
 
+    def by_query(step: Any, j: int) -> Any:
+        return out(query=moved(QUERY, j, step))
+
+    def by_memory(step: Any, i: int, j: int) -> Any:
+        return out(memory=moved_row(MEMORY, i, j, step))
+
+    def by_values(step: Any, i: int, j: int) -> Any:
+        return out(values=moved_row(VALUES, i, j, step))
+
+    def by_beta(step: Any) -> Any:
+        return out(beta=CTX.convert(beta) + step)
+
     found = d.gradients(QUERY, MEMORY, g, beta=beta, keep=KEEP, values=values, bits=BITS)
     for j in range(3):
-        slope = derivative(lambda step, j=j: out(query=moved(QUERY, j, step)))
-        assert abs(slope - found.query[j]) < 2.0**-110
+        assert abs(derivative(by_query, j) - found.query[j]) < 2.0**-110
         for i in range(5):
-            slope = derivative(lambda step, i=i, j=j: out(memory=moved_row(MEMORY, i, j, step)))
-            assert abs(slope - found.memory[i][j]) < 2.0**-110
-    assert abs(derivative(lambda step: out(beta=CTX.convert(beta) + step)) - found.beta) < 2.0**-110
+            assert abs(derivative(by_memory, i, j) - found.memory[i][j]) < 2.0**-110
+    assert abs(derivative(by_beta) - found.beta) < 2.0**-110
     assert (found.values is None) == (values is None)
     if found.values is not None:
         for i, j in ((0, 0), (1, 1), (4, 1)):
-            slope = derivative(lambda step, i=i, j=j: out(values=moved_row(VALUES, i, j, step)))
-            assert abs(slope - found.values[i][j]) < 2.0**-110
+            assert abs(derivative(by_values, i, j) - found.values[i][j]) < 2.0**-110
 
 
 def test_implicit_gradient_is_the_derivative_of_the_fixed_point() -> None:
@@ -142,12 +155,16 @@ def test_implicit_gradient_is_the_derivative_of_the_fixed_point() -> None:
     def fixed_point(memory: Any = MEMORY, beta: Any = beta) -> Any:
         return d.settle(QUERY, memory, beta=beta, eps=2.0**-280, bits=BITS).state
 
+    def by_memory(step: Any, i: int, j: int) -> Any:
+        return inner(fixed_point(moved_row(MEMORY, i, j, step)), g)
+
+    def by_beta(step: Any) -> Any:
+        return inner(fixed_point(beta=CTX.convert(beta) + step), g)
+
     found = d.implicit_gradient(fixed_point(), MEMORY, g, beta=beta, bits=BITS)
     for i, j in ((0, 0), (3, 2)):
-        slope = derivative(lambda step, i=i, j=j: inner(fixed_point(moved_row(MEMORY, i, j, step)), g))
-        assert abs(slope - found.memory[i][j]) < 2.0**-100
-    slope = derivative(lambda step: inner(fixed_point(beta=CTX.convert(beta) + step), g))
-    assert abs(slope - found.beta) < 2.0**-100
+        assert abs(derivative(by_memory, i, j) - found.memory[i][j]) < 2.0**-100
+    assert abs(derivative(by_beta) - found.beta) < 2.0**-100
     assert found.query == [0, 0, 0]
     with pytest.raises(ValueError, match="singular"):
         d.implicit_gradient([0.0], [[1.0], [-1.0]], [1.0], beta=1.0)
@@ -171,10 +188,7 @@ def test_settle_stops_at_the_first_short_step() -> None:
     result = d.settle(QUERY, MEMORY, beta=0.7, eps=1e-6)
     states = d.trajectory(QUERY, MEMORY, beta=0.7, steps=result.steps)
     ctx = context(200)
-    steps = [
-        ctx.sqrt(sum((a - b) ** 2 for a, b in zip(x, y, strict=True)))
-        for x, y in zip(states, states[1:], strict=False)
-    ]
+    steps = [ctx.sqrt(sum((a - b) ** 2 for a, b in zip(x, y, strict=True))) for x, y in pairwise(states)]
     assert result.state == states[-1]
     assert result.residual == steps[-1] <= 1e-6
     assert all(step > 1e-6 for step in steps[:-1])

@@ -1,12 +1,14 @@
 """Trajectories and settling, every step correctly rounded."""
 
+import itertools
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hopspec.reference import energy, settle, trajectory, update
+from hopspec.reference import energy, iteration, settle, trajectory, update
 from hopspec.types import Exact, Status
 
 RNG = np.random.default_rng(4)
@@ -17,7 +19,7 @@ MEMORY = RNG.standard_normal((6, 3)).astype(np.float32)
 def test_trajectory_rounds_after_every_step() -> None:
     states = trajectory(QUERY, MEMORY, beta=1.0, steps=3, to="float32")
     assert states[0] == QUERY.astype(float).tolist()
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         assert after == update(before, MEMORY, beta=1.0, to="float32")
     assert states[3] == update(QUERY, MEMORY, beta=1.0, steps=3, to="float32")
     assert trajectory(QUERY[0], MEMORY, beta=1.0, steps=0) == [QUERY[0].astype(float).tolist()]
@@ -32,7 +34,7 @@ def test_settle_stops_at_the_first_short_step(to: str) -> None:
     for row, steps in enumerate(result.steps):
         states = trajectory(QUERY[row], MEMORY, beta=1.5, steps=steps, to=to)
         states[0] = QUERY[row].astype(float).tolist()
-        lengths = [math.dist(x, y) for x, y in zip(states, states[1:], strict=False)]
+        lengths = [math.dist(x, y) for x, y in pairwise(states)]
         assert result.state[row] == states[-1]
         assert result.residual[row] == pytest.approx(lengths[-1], rel=1e-6)
         assert result.residual[row] <= eps
@@ -62,21 +64,14 @@ def test_equality_ends_every_iteration_in_a_narrow_format() -> None:
             assert result.residual[row] == 0
 
 
-def test_cycles_stall() -> None:
-    # beta > 0 makes the energy fall in exact arithmetic, so cycles come from rounding: search for one.
-    found = None
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        memory = np.round(rng.standard_normal((3, 2)) * 4) / 4
-        query = np.round(rng.standard_normal(2) * 4) / 4
-        result = settle(query, memory, beta=float(rng.choice([0.5, 1.0, 2.0])), eps=0, to="bfloat16")
-        if result.status == Status.STALLED:
-            found = result
-            break
-        assert result.status == Status.CONVERGED
-    if found is not None:
-        assert found.residual > 0
-        assert found.steps < 1000
+def test_cycles_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Correct rounding hardly ever makes a cycle (none in 20,000 trials in formats of 2 and 3 bits), so the
+    # update is replaced by one that does.
+    cycle = itertools.cycle([[1.0], [0.5], [0.25]])
+    monkeypatch.setattr(iteration, "update_row", lambda *arguments: next(cycle))
+    result = settle([[0.0]], [[1.0], [0.0]], beta=1.0, eps=0.125)
+    assert (result.state, result.steps, result.status) == ([[1.0]], [4], [Status.STALLED])
+    assert result.residual == [0.75]
 
 
 def test_default_eps_depends_on_the_format() -> None:

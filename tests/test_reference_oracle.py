@@ -243,7 +243,8 @@ class TestMasksAndNonFinite:
             assert energy(query, memory, beta=1.0, keep=keep) == math.inf
 
     def test_no_queries(self) -> None:
-        for query in ([], np.zeros((0, 2))):
+        nothing: list[Any] = [[], np.zeros((0, 2))]
+        for query in nothing:
             for function in (update, association, log_normalizer, energy):
                 assert function(query, [[1.0, 2.0]], beta=1.0) == []
 

@@ -29,7 +29,8 @@ def test_rounds_float64_as_numpy_does(fmt: Format, dtype: Any) -> None:
     for x in near + random_floats(500, 2):
         with np.errstate(all="ignore"):
             expected = float(np.float64(x).astype(dtype))
-        assert round_ratio(*x.as_integer_ratio(), fmt) == expected
+        numerator, denominator = x.as_integer_ratio()
+        assert round_ratio(numerator, denominator, fmt) == expected
 
 
 def test_rounds_ratios_as_python_divides() -> None:

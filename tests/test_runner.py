@@ -160,7 +160,7 @@ def test_a_property_that_sees_no_case_fails() -> None:
 
 
 def hopspec(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from hopspec.properties.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from hopspec.properties.command import main; main()", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "140"}
     )
@@ -195,7 +195,7 @@ def test_command_line_refuses(arguments: tuple[str, ...]) -> None:
 
 def test_interrupt_writes_what_was_done(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    command = [sys.executable, "-c", "from hopspec.properties.cli import main; main()"]
+    command = [sys.executable, "-c", "from hopspec.properties.command import main; main()"]
     command += [
         "verify",
         "bad_kernels:right",

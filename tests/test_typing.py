@@ -64,7 +64,7 @@ def test_right_use_runs_on_the_wheel(downstream: Path) -> None:
     assert Path(result.stdout.strip()).is_relative_to(downstream), result.stdout + result.stderr
 
 
-# One test, because a run of mypy is the dear part and test processes share nothing.
+# One test, because a run of mypy is the expensive part and test processes share nothing.
 def test_mypy_reports_every_misuse_and_nothing_else(downstream: Path) -> None:
     mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", "env/bin/python", "--no-pretty"]
     command = [*mypy, "consumer.py", "misuse.py"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hopspec.formats import BFLOAT16, FLOAT16
-from hopspec.properties.checks.common import update_bound
+from hopspec.properties.checks.common import every_kept, update_bound
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
 
@@ -42,12 +42,39 @@ def inputs_are_not_modified(case: Case) -> Judgement | None:
     return all_of(*judged)
 
 
+@check("MHN-DOM-5", family="masked", claims=("masks",))
+def masked_inputs_are_not_modified(case: Case) -> Judgement | None:
+    """The same where some memories are masked: neither they nor the mask are written to."""
+    judged = []
+    for quantity in ("retrieve", "association", "log_normalizer", "energy"):
+        if case.provides(quantity):
+            mutated = case.answer(quantity).mutated
+            judged.append(
+                require(f"arguments of {quantity}", not mutated, f"modified {mutated}", "unmodified")
+            )
+    return all_of(*judged)
+
+
 @check("MHN-DOM-6", family="general", claims=("strides",))
 def strides_do_not_matter(case: Case) -> Judgement | None:
     """Transposed, strided and offset views give a result within the bound."""
     layout = LAYOUTS[case.problem.seed % len(LAYOUTS)]
     got = case.value("retrieve", layout=layout)
     return compare(f"update ({layout} views)", got, case.problem.solution.state, update_bound(case))
+
+
+@check("MHN-DOM-6", family="masked", claims=("strides", "masks"))
+def strides_of_masks_do_not_matter(case: Case) -> Judgement | None:
+    """The same for the mask."""
+    if not every_kept(case.problem):
+        return None
+    return strides_do_not_matter(case)
+
+
+@check("MHN-DOM-6", family="values", claims=("strides", "values"))
+def strides_of_values_do_not_matter(case: Case) -> Judgement | None:
+    """The same for the values."""
+    return strides_do_not_matter(case)
 
 
 @check("MHN-DOM-7", family="general", claims=("deterministic",))

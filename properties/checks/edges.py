@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hopspec.properties.checks.common import length, update_bound
+from hopspec.properties.checks.common import energy_bound, length, log_normalizer_bound, update_bound
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
+from hopspec.properties.problem import Problem
 
 BAD = (np.nan, np.inf, -np.inf)
 
@@ -24,6 +26,45 @@ def bad_query_spoils_its_row_only(case: Case) -> Judgement | None:
     spoilt = bool(np.isnan(got[row]).all())
     mates = compare("update of the other rows", np.where(others[:, None], got, 0.0), p.solution.state, bound)
     return all_of(require(f"update[{row}]", spoilt, got[row].tolist(), "NaN throughout"), mates)
+
+
+@check("MHN-NFI-1", family="general", quantities=("log_normalizer",), claims=("nan_isolation",))
+def bad_query_spoils_its_log_normalizer(case: Case) -> Judgement | None:
+    """Log-normalizer and energy of that row are NaN too, those of the others within their bounds."""
+    p = case.problem
+    row = p.seed % p.query.shape[0]
+    query = p.query.copy()
+    query[row, p.seed % p.query.shape[1]] = BAD[p.seed % 3]
+    return _scalars_spoilt(case, p.but(query=query), np.arange(len(query)) == row)
+
+
+def _scalars_spoilt(case: Case, bad: Problem, spoilt: NDArray[np.bool_]) -> Judgement | None:
+    """NaN in the log-normalizers and energies of the ``spoilt`` rows; the others are those of the case."""
+    exact = case.problem.solution
+    others = ~spoilt & exact.kept.any(axis=1)
+    judged: list[Judgement | None] = []
+    for quantity, right, bound in (
+        ("log_normalizer", exact.log_normalizer, log_normalizer_bound),
+        ("energy", exact.energy, energy_bound),
+    ):
+        if not case.provides(quantity) or right is None:
+            continue
+        got = case.value(quantity, bad)
+        is_nan = bool(np.isnan(got[spoilt]).all())
+        judged.append(require(f"{quantity} of the spoilt rows", is_nan, got[spoilt].tolist(), "NaN"))
+        allowed = np.where(others, bound(case), np.inf)
+        judged.append(compare(f"{quantity} of the other rows", np.where(others, got, 0.0), right, allowed))
+    return all_of(*judged)
+
+
+@check("MHN-NFI-2", family="masked", quantities=("log_normalizer",), claims=("masks", "nan_isolation"))
+def bad_memory_spoils_log_normalizers(case: Case) -> Judgement | None:
+    """Log-normalizer and energy are NaN for exactly the queries that keep the memory."""
+    p = case.problem
+    bad = p.seed % p.memory.shape[0]
+    memory = p.memory.copy()
+    memory[bad, p.seed % p.memory.shape[1]] = BAD[p.seed % 3]
+    return _scalars_spoilt(case, p.but(memory=memory), p.solution.kept[:, bad])
 
 
 @check("MHN-NFI-2", family="masked", claims=("masks", "nan_isolation"))

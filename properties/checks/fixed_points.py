@@ -198,7 +198,7 @@ def well_separated_memory_attracts(case: Case) -> Judgement | None:
     if not rows:
         return None
     i = rows[p.seed % len(rows)]
-    direction = p.rng.standard_normal(d)
+    direction = p.rng.standard_normal((d,))
     start = round_to(p.memory[i] + 0.7 * radius * direction / length(direction), case.format)
     if float(length(start - p.memory[i])) > radius:
         start = p.memory[i]

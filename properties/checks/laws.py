@@ -100,7 +100,9 @@ def orthogonal_maps_commute(case: Case) -> Judgement | None:
     other = p.but(query=p.query @ q.T, memory=p.memory @ q.T)
     if not representable(case, other.query, other.memory):
         return None
-    own = update_bound(case) @ np.abs(q).T + 8 * EPS64 * length(np.abs(case.value()))[:, None]
+    with np.errstate(invalid="ignore"):
+        own = update_bound(case) @ np.abs(q).T
+    own = own + 8 * EPS64 * length(np.abs(case.value()))[:, None]
     return _same_update(case, other, case.value() @ q.T, own, "update of rotated patterns")
 
 

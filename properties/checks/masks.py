@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from hopspec.properties.checks.common import energy_bound, every_kept, log_normalizer_bound, update_bound
+from hopspec.properties.checks.common import (
+    association_bound,
+    energy_bound,
+    every_kept,
+    log_normalizer_bound,
+    update_bound,
+)
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
 from hopspec.properties.problem import Problem
@@ -46,6 +52,14 @@ def masked_energy(case: Case) -> Judgement | None:
     if exact is None or not every_kept(case.problem):
         return None
     return compare("energy", case.value("energy"), exact, energy_bound(case))
+
+
+@check("MHN-MSK-2", family="masked", quantities=("association",), claims=("masks",))
+def masked_association(case: Case) -> Judgement | None:
+    """The association of a masked memory is 0, that of the others is theirs alone."""
+    exact = case.problem.solution.weights
+    slack = np.abs(exact) * 2.0**-50
+    return within("association", case.value("association"), exact, association_bound(case) + slack)
 
 
 @check("MHN-MSK-3", family="masked", claims=("masks", "nan_isolation"))

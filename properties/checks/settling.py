@@ -52,6 +52,36 @@ def steps_are_applications(case: Case) -> Judgement | None:
     )
 
 
+@check("MHN-UPD-6", family="settle", claims=("steps", "values"))
+def values_are_read_out_last(case: Case) -> Judgement | None:
+    """With values of twice the memory, two steps give twice the state: the first step uses the memory."""
+    p = case.problem
+    double = p.but(values=2 * p.memory)
+    if case.dtype not in double.formats:
+        return None
+    links = chain(case, 2)
+    if len(links.states) <= 2:
+        return None
+    error = length(case.value("retrieve", double, steps=2) - 2 * links.states[2])
+    # Doubling the values doubles every rounding error of the read-out, but for the least elements.
+    least = 2.0 ** max(case.format.least_exponent, -1022) * p.memory.size
+    sharp = links.radii[2] < 0.1 * _width(p)
+    bound = np.where(sharp, 2 * links.radii[2] * (1 + 1e-9) + least, np.inf)
+    return within("read-out of twice the memory after 2 steps", error, np.zeros_like(error), bound)
+
+
+@check("MHN-UPD-6", family="masked", claims=("steps", "masks"))
+def masked_steps_are_applications(case: Case) -> Judgement | None:
+    """The mask holds in every step."""
+    p = case.problem
+    links = chain(case, 2)
+    if len(links.states) <= 2:
+        return None
+    error = length(case.value(steps=2) - links.states[2])
+    bound = np.where(links.radii[2] < 0.1 * _width(p), links.radii[2], np.inf)
+    return within("state after 2 masked steps", error, np.zeros_like(error), bound)
+
+
 @check("MHN-BND-5", family="settle", claims=("steps",))
 def trajectory_within_bound(case: Case) -> Judgement | None:
     """After n updates the distance to the exact trajectory is within the accumulated bound."""
@@ -152,6 +182,23 @@ def state_is_that_of_the_steps(case: Case) -> Judgement | None:
     return all_of(*judged)
 
 
+@check("MHN-SET-3", family="masked", quantities=("retrieve", "settle"), claims=("masks",))
+def masked_state_is_that_of_the_steps(case: Case) -> Judgement | None:
+    """The same where memories are masked: the mask holds in every step."""
+    p = case.problem
+    state, _, _, steps, _ = _settled(case, eps=0.0, max_steps=2)
+    if not np.isfinite(state).all():
+        return require("state", False, state.tolist(), "finite")
+    links = chain(case, 2)
+    judged: list[Judgement | None] = []
+    for row, count in enumerate(steps.astype(int)):
+        if 0 <= count < len(links.states) and links.radii[count, row] < 0.1 * _width(p):
+            error = np.asarray(length(state[row] - links.states[count, row]))
+            bound = np.asarray(links.radii[count, row] + 1e-300)
+            judged.append(within(f"state of query {row} after {count} steps", error, np.asarray(0.0), bound))
+    return all_of(*judged)
+
+
 @check("MHN-SET-4", family="settle", quantities=("retrieve", "settle"))
 def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
     """A query alone takes as many steps as in the batch, unless a residual lies within the bound of eps."""
@@ -178,12 +225,35 @@ def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
     return all_of(*judged)
 
 
+def _really_repeats(case: Case, steps: Array, status: Array) -> list[Judgement | None]:
+    """A stalled query's last state must be one of its earlier ones, as far as single updates can tell."""
+    told = [
+        row for row, code in enumerate(status) if code == Status.STALLED and 1 <= steps[row] <= LONGEST_CHAIN
+    ]
+    if not told or not case.provides("retrieve"):
+        return []
+    links = chain(case, int(max(steps[row] for row in told)))
+    judged: list[Judgement | None] = []
+    for row in told:
+        count = int(steps[row])
+        if count >= len(links.states):
+            continue
+        gaps = length(links.states[:count, row] - links.states[count, row])
+        doubts = links.radii[:count, row] + links.radii[count, row]
+        judged.append(
+            require(f"cycle of query {row}", bool((gaps <= doubts).any()), gaps.tolist(), "a repeated state")
+        )
+    return judged
+
+
 @check("MHN-SET-5", family="settle", quantities=("settle",))
 def settling_ends(case: Case) -> Judgement | None:
     """With eps = 0 a query ends on equality, on a cycle (stalled) or at max_steps, and says which."""
     limit = 60
     state, _, residual, steps, status = _settled(case, eps=0.0, max_steps=limit)
-    judged = [require("state", bool(np.isfinite(state).all()), state.tolist(), "finite")]
+    judged: list[Judgement | None] = [
+        require("state", bool(np.isfinite(state).all()), state.tolist(), "finite")
+    ]
     for row in range(len(steps)):
         code, count = int(status[row]), int(steps[row])
         right = {
@@ -193,6 +263,7 @@ def settling_ends(case: Case) -> Judgement | None:
         }.get(code, False)
         said = f"status {code}, {count} steps, residual {residual[row]}"
         judged.append(require(f"end of query {row}", bool(right), said, "a status that fits"))
+    judged.extend(_really_repeats(case, steps, status))
     short = _settled(case, max_steps=1)
     capped = bool((short[3] == 1).all())
     judged.append(require("steps with max_steps = 1", capped, short[3].tolist(), 1))

@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hopspec.properties.checks.common import update_bound
+from hopspec.properties.checks.common import (
+    association_bound,
+    energy_bound,
+    log_normalizer_bound,
+    update_bound,
+)
 from hopspec.properties.checks.registry import Case, check
-from hopspec.properties.judgement import Judgement, all_of, compare, require
+from hopspec.properties.judgement import Judgement, all_of, compare, require, within
 
 
 @check("MHN-DOM-2", family="values", claims=("batch",))
@@ -42,6 +47,70 @@ def leading_dimensions_broadcast(case: Case) -> Judgement | None:
         judged.append(
             compare(f"update{list(index)}", got[index], local.solution.state, update_bound(case, local))
         )
+    return all_of(*judged)
+
+
+@check("MHN-DOM-2", family="values", quantities=("log_normalizer",), claims=("batch",))
+def other_quantities_broadcast_too(case: Case) -> Judgement | None:
+    """Log-normalizer, energy and association of each slice are those of the slice, with its own beta."""
+    p = case.problem.but(values=None)
+    arrays: dict[str, NDArray[Any]] = {"query": p.query, "memory": np.stack([p.memory, 0.5 * p.memory])}
+    betas = np.array([p.beta, p.beta])
+    options: dict[str, Any] = {}
+    if case.description.capabilities.tensor_beta:
+        betas = np.float64(np.float32(p.beta)) * np.array([1.0, 2.0])
+        arrays["beta"] = betas
+        options["beta"] = None
+    local = [p.but(memory=m, beta=float(b)) for m, b in zip(arrays["memory"], betas, strict=True)]
+    if case.dtype not in local[1].formats:
+        return None
+    judged: list[Judgement | None] = []
+    for quantity in ("log_normalizer", "energy", "association"):
+        if not case.provides(quantity):
+            continue
+        answer = case.completed(quantity, p, arrays=arrays, **options)
+        shape = (2, p.query.shape[0], *((p.memory.shape[0],) if quantity == "association" else ()))
+        got = answer.arrays[0]
+        judged.append(require(f"shape of {quantity}", got.shape == shape, got.shape, shape))
+        if got.shape != shape:
+            continue
+        for i, q in enumerate(local):
+            exact = q.solution
+            if quantity == "log_normalizer":
+                judged.append(
+                    compare(f"{quantity}[{i}]", got[i], exact.log_normalizer, log_normalizer_bound(case, q))
+                )
+            elif quantity == "association":
+                slack = exact.weights * 2.0**-50 + 2.0**-1074
+                judged.append(
+                    within(f"{quantity}[{i}]", got[i], exact.weights, association_bound(case, q) + slack)
+                )
+            elif exact.energy is not None:
+                judged.append(compare(f"{quantity}[{i}]", got[i], exact.energy, energy_bound(case, q)))
+    return all_of(*judged)
+
+
+@check("MHN-DOM-2", family="masked", claims=("batch", "masks"))
+def masks_broadcast_over_leading_dimensions(case: Case) -> Judgement | None:
+    """A mask with leading dimensions gives each slice a mask of its own."""
+    p = case.problem
+    if p.keep is None:
+        return None
+    keep = np.atleast_2d(p.keep)
+    keeps = np.stack([keep, np.roll(keep, 1, axis=1)])
+    answer = case.completed(
+        problem=p.but(keep=None), arrays={"query": np.stack([p.query] * 2), "keep": keeps}
+    )
+    shape = (2, *p.query.shape)
+    got = answer.arrays[0]
+    judged: list[Judgement | None] = [require("shape", got.shape == shape, got.shape, shape)]
+    if got.shape != shape:
+        return judged[0]
+    for i, one in enumerate(keeps):
+        q = p.but(keep=one)
+        some = q.solution.kept.any(axis=1, keepdims=True)
+        bound = np.where(some, update_bound(case, q), np.inf)
+        judged.append(compare(f"update[{i}]", got[i], q.solution.state, bound))
     return all_of(*judged)
 
 

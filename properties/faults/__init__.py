@@ -1,7 +1,7 @@
 """Deliberately wrong implementations: the yardstick of the properties.
 
 Every fault is one small edit of a right implementation: :class:`~hopspec.properties.faults.kernel.Kernel` in
-PyTorch, or the reference where rounding is the subject. ``hopspec verify fault:NAME`` runs the properties on one.
+PyTorch, or the reference where rounding is the subject. ``hopspec verify fault:NAME`` judges one.
 """
 
 from hopspec.properties.faults import contracts, energies, forward, masks, nonfinite, precision, settling

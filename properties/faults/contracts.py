@@ -17,7 +17,9 @@ class StridesIgnored(Kernel):
     """Patterns are read as if they lay row after row."""
 
     def read(self, patterns: Tensor) -> Tensor:
-        available = patterns.untyped_storage().nbytes() // max(patterns.element_size(), 1) - patterns.storage_offset()
+        available = (
+            patterns.untyped_storage().nbytes() // max(patterns.element_size(), 1) - patterns.storage_offset()
+        )
         if available < patterns.numel():
             return super().read(patterns)
         dense = torch.empty(patterns.shape, device="meta").stride()
@@ -123,7 +125,11 @@ class FirstMemoryForAll(Kernel):
 
     def prepare(self, query: Tensor, memory: Tensor, *arguments: Any, **options: Any) -> Inputs:
         if memory.ndim > 2:
-            memory = memory.flatten(0, -3)[:1].expand(memory.shape) if memory.ndim == 3 else memory[..., :1, :, :].expand(memory.shape)
+            memory = (
+                memory.flatten(0, -3)[:1].expand(memory.shape)
+                if memory.ndim == 3
+                else memory[..., :1, :, :].expand(memory.shape)
+            )
         return super().prepare(query, memory, *arguments, **options)
 
 
@@ -185,7 +191,7 @@ class ScalePerTensor(Kernel):
 
 @plant("contract")
 class RowsOfMateMixed(Kernel):
-    """The last of an odd number of queries is computed together with its neighbour, whose sum leaks by 2**-12."""
+    """Of an odd number of queries, the last gets a 4096th of its neighbour's sum of exponentials."""
 
     def sums(self, inputs: Inputs) -> Sums:
         sums = super().sums(inputs)
@@ -199,7 +205,7 @@ class RowsOfMateMixed(Kernel):
 
 @plant("contract")
 class CacheByShape(Kernel):
-    """The largest score of the first call with a shape is kept and used for all calls with that shape."""
+    """Patterns of the first call are used again for all calls with the same shape."""
 
     def __init__(self) -> None:
         self.widths: dict[tuple[int, ...], Tensor] = {}

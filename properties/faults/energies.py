@@ -126,7 +126,9 @@ class LogarithmToTheBaseTwo(Kernel):
     """log N is a logarithm to the base 2."""
 
     def assemble(self, square: Tensor, largest: Tensor, number: Tensor, log: Tensor, beta: Tensor) -> Tensor:
-        return super().assemble(square, largest, number, log, beta) + number.log() / beta * (1 / math.log(2) - 1)
+        return super().assemble(square, largest, number, log, beta) + number.log() / beta * (
+            1 / math.log(2) - 1
+        )
 
 
 @plant("energy")

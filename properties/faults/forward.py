@@ -85,8 +85,8 @@ class ValuesOutOfStep(Kernel):
 
 
 @plant("forward")
-class TailValuesReversed(Kernel):
-    """The values of a last, incomplete tile are read from the end of the memory's first tile."""
+class TailValuesFromFirstTile(Kernel):
+    """The values of a last, incomplete tile are read from the first tile."""
 
     def value_tile(self, tile: slice, n: int) -> slice:
         width = tile.stop - tile.start
@@ -102,8 +102,8 @@ class BetaTwice(Kernel):
 
 
 @plant("forward")
-class BetaByWidth(Kernel):
-    """Beta is divided by the square root of the width, rounded up to a multiple of 8, as if it had been forgotten."""
+class BetaForPaddedWidth(Kernel):
+    """Beta is rescaled for a width rounded up to a multiple of 8."""
 
     def temperature(self, beta: Tensor, width: int) -> Tensor:
         return beta * math.sqrt(width / (width + -width % 8))
@@ -331,8 +331,8 @@ class LogNormalizerWithoutMax(Kernel):
 
 
 @plant("forward")
-class AssociationNotNormalised(Kernel):
-    """The association is not divided by its sum but by that of the largest weights."""
+class AssociationSumRoundedUp(Kernel):
+    """The sum of the exponentials is rounded up to a whole number in the association."""
 
     def normalise(self, weights: Tensor, total: Tensor) -> Tensor:
         return super().normalise(weights, torch.where(total > 0, total.ceil(), total))
@@ -358,8 +358,8 @@ class ValuesIgnoredAtEqualWidth(Kernel):
 
 
 @plant("forward")
-class ValuesScaledWithKeys(Kernel):
-    """A constant that speeds up the scores of wide patterns stays in the values."""
+class WideValuesScaled(Kernel):
+    """Values wider than the memory come out too large by 2**-9."""
 
     def sums(self, inputs: Inputs) -> Sums:
         wide = inputs.values.shape[-1] > inputs.memory.shape[-1]
@@ -403,7 +403,7 @@ class TwoNearestOnly(Kernel):
 
 @plant("forward")
 class NearTiesBroken(Kernel):
-    """Where the two best memories are nearly level, the first one wins."""
+    """Memories nearly level with the best one of their tile are dropped."""
 
     def tile_weights(self, logits: Tensor) -> Tensor:
         weights = super().tile_weights(logits)

@@ -1,15 +1,15 @@
 """A right kernel in small overridable pieces: every fault is a subclass that overrides one of them.
 
 It is a blocked online softmax: keys are taken in tiles, and the sums over earlier tiles are rescaled whenever
-the running maximum grows. It computes in float64 whatever the dtype of its inputs, which are never float64, so
-that none of its sums can overflow; only exponentials are rounded to float32, and results to storage.
+the running maximum grows. It computes in float64 whatever the dtype of its inputs, which are never float64,
+so that none of its sums can overflow; only exponentials are rounded to float32, and results to storage.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -106,7 +106,7 @@ class Kernel:
                 raise ValueError(f"{name} must have at least 2 dimensions, got shape {tuple(patterns.shape)}")
         if query.dtype != memory.dtype or query.dtype not in DEFAULT_EPS:
             raise TypeError(
-                f"query and memory must share one of {', '.join(DTYPES)}, got {query.dtype} and {memory.dtype}"
+                f"query and memory must both be {' or '.join(DTYPES)}, got {query.dtype} and {memory.dtype}"
             )
         if query.shape[-1] != memory.shape[-1]:
             raise ValueError(
@@ -179,7 +179,7 @@ class Kernel:
         self.check(query, memory, values, keep)
         b = self.temperature(self.check_beta(beta, positive=positive), query.shape[-1])
         source = memory if values is None else values
-        lead = torch.broadcast_shapes(
+        lead = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             query.shape[:-2],
             memory.shape[:-2],
             source.shape[:-2],
@@ -317,7 +317,7 @@ class Kernel:
         steps: int = 1,
     ) -> Tensor:
         """``steps`` updates, the last of which reads out the values where there are any."""
-        if not isinstance(steps, Integral) or steps < 0:
+        if isinstance(steps, float) or steps < 0:
             raise ValueError(f"steps must be a non-negative integer, got {steps}")
         inputs = self.prepare(query, memory, beta, keep, values)
         if steps == 0:
@@ -403,7 +403,7 @@ class Kernel:
 
     def residual(self, new: Tensor, old: Tensor) -> Tensor:
         """Length of a step, ``[..., L]``."""
-        distance = torch.linalg.vector_norm(new.double() - old.double(), dim=-1)
+        distance: Tensor = torch.linalg.vector_norm(new.double() - old.double(), dim=-1)
         return distance.to(output_dtype(new.dtype))
 
     def stops(self, step: Step) -> Tensor:
@@ -437,7 +437,7 @@ class Kernel:
         max_steps: int = 1000,
     ) -> Settled[Tensor]:
         """Update every query until its own step is at most ``eps`` long."""
-        if not isinstance(max_steps, Integral) or max_steps < 1:
+        if isinstance(max_steps, float) or max_steps < 1:
             raise ValueError(f"max_steps must be an integer of at least 1, got {max_steps}")
         if eps is not None and not eps >= 0:
             raise ValueError(f"eps must be at least 0, got {eps}")

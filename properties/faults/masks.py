@@ -147,3 +147,11 @@ class CausalWhenSquare(Kernel):
     def mask(self, keep: Tensor | None, shape: tuple[int, ...]) -> Tensor:
         whole = super().mask(keep, shape)
         return whole.tril() if shape[-1] == shape[-2] > 1 else whole
+
+
+@plant("mask")
+class MaskForgottenInSteps(Kernel):
+    """The mask is forgotten where several steps are made."""
+
+    def again(self, state: Tensor, memory: Tensor, beta: float | Tensor, keep: Tensor | None) -> Tensor:
+        return super().again(state, memory, beta, None)

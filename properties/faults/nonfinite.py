@@ -62,7 +62,7 @@ class SinglePrecisionScores(Kernel):
 
 @plant("non-finite")
 class BetaBeforeMax(Kernel):
-    """Scores are multiplied by beta in float32 before the maximum is subtracted, and overflow for a huge beta."""
+    """Scores times beta are float32 before the maximum is subtracted, and overflow for a huge beta."""
 
     def logits(self, scores: Tensor, base: Tensor, sharpness: Tensor) -> Tensor:
         difference = (sharpness * scores).float() - (sharpness * base).float()
@@ -93,7 +93,11 @@ class NoNaNInLogNormalizer(Kernel):
     def log_normalizer(
         self, query: Tensor, memory: Tensor, *, beta: float | Tensor, keep: Tensor | None = None
     ) -> Tensor:
-        return super().log_normalizer(query, memory, beta=beta, keep=keep).nan_to_num(nan=-math.inf, neginf=-math.inf)
+        return (
+            super()
+            .log_normalizer(query, memory, beta=beta, keep=keep)
+            .nan_to_num(nan=-math.inf, neginf=-math.inf)
+        )
 
 
 @plant("non-finite")

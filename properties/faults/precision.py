@@ -13,8 +13,7 @@ from torch import Tensor
 
 from hopspec import reference
 from hopspec.formats import FLOAT32, FORMATS, Format
-from hopspec.properties.faults.kernel import Kernel, Sums
-from hopspec.properties.faults.kernel import Inputs as Inputs
+from hopspec.properties.faults.kernel import Inputs, Kernel, Sums
 from hopspec.properties.faults.registry import plant
 from hopspec.properties.peers import REFERENCE
 from hopspec.types import Implementation
@@ -124,7 +123,7 @@ class QueryScaledInStorage(Kernel):
 
 @plant("precision", dtype="bfloat16")
 class TruncatedResult(Kernel):
-    """The result is cut off instead of rounded, as by dropping the low 16 bits, twice over."""
+    """The result is cut off after 7 bits instead of rounded to 8."""
 
     def store(self, state: Tensor, dtype: torch.dtype) -> Tensor:
         mantissa, exponent = torch.frexp(state)
@@ -177,9 +176,13 @@ class CorrectlyRounded:
     def retrieve(self, query: Tensor, memory: Tensor, *, beta: float, **options: Any) -> Tensor:
         """One update."""
         name = str(query.dtype).removeprefix("torch.")
-        keywords = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in options.items()}
-        leaves = reference.update(query.double().tolist(), memory.double().tolist(), beta=beta, to=self.bits, **keywords)
-        if not all(leaf.value == leaf.value and abs(leaf.value) < float("inf") for row in leaves for leaf in row):
+        keywords: dict[str, Any] = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in options.items()}
+        leaves = reference.update(
+            query.double().tolist(), memory.double().tolist(), beta=beta, to=self.bits, **keywords
+        )
+        if not all(
+            leaf.value == leaf.value and abs(leaf.value) < float("inf") for row in leaves for leaf in row
+        ):
             return REFERENCE.retrieve(query, memory, beta=beta, **options)  # type: ignore[no-any-return]
         fmt = self.target(FORMATS[name])
         rows = [[float(self.round(Fraction(*as_ratio(leaf.value)), fmt)) for leaf in row] for row in leaves]
@@ -239,8 +242,8 @@ class ExponentRangeOffByOne(CorrectlyRounded):
 
 
 @plant("precision", dtype="float64")
-class RoundedFromSixtyFourBits(CorrectlyRounded):
-    """The result is taken from a 54-bit intermediate."""
+class OneBitTooMany(CorrectlyRounded):
+    """The exact result is rounded to 54 bits before it is rounded to float64."""
 
     def round(self, x: Fraction, fmt: Format) -> Fraction:
         return super().round(super().round(x, Format("54 bits", fmt.precision + 1, fmt.emin, fmt.emax)), fmt)
@@ -265,7 +268,9 @@ class Truncated:
         """A quotient."""
         return x / y
 
-    def update(self, query: Sequence[Any], memory: Sequence[Sequence[Any]], beta: float, bits: int) -> list[float]:
+    def update(
+        self, query: Sequence[Any], memory: Sequence[Sequence[Any]], beta: float, bits: int
+    ) -> list[float]:
         """One update of one query."""
         context = MPContext()
         context.prec = bits
@@ -337,8 +342,10 @@ class FixedPointExp(Truncated):
 
 
 @plant("precision", "truncated_update_within_bound", dtype="float64")
-class AlwaysDouble(Truncated):
+class AtMostTwentyFourBits(Truncated):
     """The number of bits is taken to be at most 24."""
 
-    def update(self, query: Sequence[Any], memory: Sequence[Sequence[Any]], beta: float, bits: int) -> list[float]:
+    def update(
+        self, query: Sequence[Any], memory: Sequence[Sequence[Any]], beta: float, bits: int
+    ) -> list[float]:
         return super().update(query, memory, beta, min(bits, 24))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +43,7 @@ class StopsOnMeanLength(Kernel):
     """Stops on the root mean square of the step's components."""
 
     def stops(self, step: Step) -> Tensor:
-        return step.residual.double() <= step.eps * step.new.shape[-1] ** 0.5
+        return step.residual.double() <= step.eps * math.sqrt(step.new.shape[-1])
 
 
 @plant("fixed-point")
@@ -51,7 +51,8 @@ class StopsOnRelativeLength(Kernel):
     """Stops on the length of the step relative to that of the state."""
 
     def stops(self, step: Step) -> Tensor:
-        return step.residual.double() <= step.eps * torch.linalg.vector_norm(step.new.double(), dim=-1)
+        size: Tensor = torch.linalg.vector_norm(step.new.double(), dim=-1)
+        return step.residual.double() <= step.eps * size
 
 
 @plant("fixed-point")
@@ -137,11 +138,6 @@ class PreviousStateReturned(Kernel):
         return old
 
 
-def changed(**change: Callable[[Settled[Tensor]], Tensor]) -> Callable[[Settled[Tensor]], Settled[Tensor]]:
-    """A function that replaces fields of a result by functions of it."""
-    return lambda settled: settled._replace(**{name: f(settled) for name, f in change.items()})
-
-
 class Reported(Kernel):
     """A kernel that alters the result of settling."""
 
@@ -212,7 +208,9 @@ class StalledTooEarly(Kernel):
     """A query is called stalled as soon as a coarse rounding of its state repeats."""
 
     def stalled(self, new: Tensor, anchor: Tensor) -> Tensor:
-        return ((new.double() - anchor.double()).abs() <= 0.05 * new.double().abs().amax(-1, keepdim=True)).all(-1)
+        return (
+            (new.double() - anchor.double()).abs() <= 0.05 * new.double().abs().amax(-1, keepdim=True)
+        ).all(-1)
 
 
 @plant("fixed-point")

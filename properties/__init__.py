@@ -1,0 +1,1 @@
+"""Properties that decide whether an implementation computes what the specification says."""

@@ -1,0 +1,18 @@
+"""Entry point of the ``hopspec`` command."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line, or say which extra it needs."""
+    missing = [n for n in ("typer", "rich", "hypothesis", "torch") if importlib.util.find_spec(n) is None]
+    if missing:
+        sys.exit(f"hopspec: the command line needs {', '.join(missing)}: pip install 'hopspec[verify]'")
+    from hopspec.properties.cli import app  # noqa: PLC0415  (only now known to be importable)
+
+    app()
