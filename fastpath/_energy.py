@@ -45,6 +45,7 @@ def log_normalizer(
         ValueError: shapes, dtypes or devices do not fit, or beta is not finite.
         NotImplementedError: a gradient is wanted where scores leave the range of their type.
 
+    >>> import torch
     >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.6931])
     """
@@ -78,6 +79,7 @@ def energy(
         ValueError: shapes, dtypes or devices do not fit, or beta is not finite and positive.
         NotImplementedError: a gradient is wanted where scores leave the range of their type.
 
+    >>> import torch
     >>> energy(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.5000])
     """

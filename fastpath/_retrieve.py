@@ -45,10 +45,10 @@ def retrieve(
             with values.
         NotImplementedError: a gradient is wanted where scores leave the range of their type.
 
-    >>> memory = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    >>> retrieve(torch.tensor([[0.9, 0.1]]), memory, beta=100.0)
-    tensor([[1.0000e+00, 1.8049e-35]])
-    >>> retrieve(torch.tensor([[0.5, 0.5]]), memory, beta=1.0, keep=torch.tensor([True, False]))
+    >>> import torch
+    >>> retrieve(torch.tensor([[0.9, 0.1]]), torch.eye(2), beta=100.0).round(decimals=3)
+    tensor([[1., 0.]])
+    >>> retrieve(torch.tensor([[0.5, 0.5]]), torch.eye(2), beta=1.0, keep=torch.tensor([True, False]))
     tensor([[1., 0.]])
     """
     count = check_count("steps", steps, 0)
@@ -84,6 +84,7 @@ def association(
         ValueError: shapes, dtypes or devices do not fit, or beta is not finite.
         NotImplementedError: a gradient is wanted where scores leave the range of their type.
 
+    >>> import torch
     >>> association(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([[0.5000, 0.5000]])
     """

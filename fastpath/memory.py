@@ -84,6 +84,7 @@ def row_magnitudes(rows: Tensor) -> Tensor:
 
     Leading dimensions that repeat one matrix have size 1 in the result.
 
+    >>> import torch
     >>> row_magnitudes(torch.tensor([[1.0, -3.0], [0.0, float("nan")]]))
     tensor([3., nan])
     """
@@ -98,6 +99,7 @@ def collapse(tensor: Tensor, dims: int) -> Tensor:
     """``tensor`` with those of its first ``dims`` dimensions that repeat one slice (stride 0) reduced to size
     1.
 
+    >>> import torch
     >>> collapse(torch.ones(2, 3).expand(5, 2, 3), 1).shape
     torch.Size([1, 2, 3])
     """
@@ -126,6 +128,7 @@ class Memory:
         ValueError: if ranks, shapes, dtypes or devices do not fit together.
         AttributeError: on an attempt to change an attribute.
 
+    >>> import torch
     >>> memory = Memory(torch.eye(3))
     >>> memory
     Memory(patterns=[3, 3], dtype=torch.float32)

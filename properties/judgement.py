@@ -104,7 +104,8 @@ class Case:
         ask: sends a call to the implementation.
         answers: what it has answered so far.
         bounds: the bounds computed so far.
-        held: problems the two are about, kept so that no other takes their identity.
+        links: states of single updates and their radii, see :mod:`hopspec.properties.checks.trajectory`.
+        held: problems these are about, kept so that no other takes their identity.
     """
 
     problem: Problem
@@ -114,6 +115,7 @@ class Case:
     ask: Callable[[Call], Answer]
     answers: dict[Any, Answer] = field(default_factory=dict)
     bounds: dict[Any, Array] = field(default_factory=dict)
+    links: dict[int, tuple[list[Array], list[Array]]] = field(default_factory=dict)
     held: list[Problem] = field(default_factory=list)
 
     @property

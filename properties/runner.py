@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -153,23 +155,27 @@ class Run:
         self.cells: dict[tuple[str, str, str], Cell] = {}
         for subject in subjects:
             for dtype in subject.dtypes:
-                for check in self.checks:
-                    if check.family == "digits" and options.data != "digits":
-                        continue
-                    if check.dtypes and dtype not in check.dtypes:
-                        continue
-                    self._add_cell(subject, dtype, check)
+                self._add_cells(subject, dtype)
 
-    def _add_cell(self, subject: Subject, dtype: str, check: Check) -> None:
-        unclaimed = check.unclaimed(subject.description, subject.models[dtype])
-        needed = self.needed
-        if unclaimed:
-            needed = self.profile.observed if check.possible(subject.description) else 0
-        elif check.family == "digits":
-            needed = min(self.profile.digits, self.needed)
-        cell = Cell(check.clause, check.name, subject.name, dtype, unclaimed, needed)
-        self.cells[subject.name, dtype, check.name] = cell
-        self.report.cells.append(cell)
+    def _add_cells(self, subject: Subject, dtype: str) -> None:
+        judged = [
+            c
+            for c in self.checks
+            if (c.family != "digits" or self.options.data == "digits") and (not c.dtypes or dtype in c.dtypes)
+        ]
+        unclaimed = {c.name: c.unclaimed(subject.description, subject.models[dtype]) for c in judged}
+        # A clause's cases are shared among its claimed properties, but each sees enough of them to bite.
+        sharing = Counter(c.clause for c in judged if c.family != "digits" and not unclaimed[c.name])
+        for check in judged:
+            if unclaimed[check.name]:
+                needed = self.profile.observed if check.possible(subject.description) else 0
+            elif check.family == "digits":
+                needed = min(self.profile.digits, self.needed)
+            else:
+                needed = math.ceil(self.needed / min(sharing[check.clause], 2))
+            cell = Cell(check.clause, check.name, subject.name, dtype, unclaimed[check.name], needed)
+            self.cells[subject.name, dtype, check.name] = cell
+            self.report.cells.append(cell)
 
     def wanting(self, family: str) -> list[Cell]:
         """Cells of a family that have not had all their cases."""

@@ -1,8 +1,10 @@
 """Errors at the boundary, and the prepared memory."""
 
+import doctest
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hopspec import fastpath
-from hopspec.fastpath import Memory, association, energy, log_normalizer, retrieve, settle
+from hopspec.fastpath import Memory, _energy, _retrieve, _settle, association, energy, log_normalizer, retrieve, memory, settle
 from hopspec.types import Implementation
 
 Q = torch.zeros(3, 4)
@@ -140,7 +142,7 @@ def test_a_memory_is_frozen() -> None:
     with pytest.raises(AttributeError, match="read-only: cannot delete 'keep'"):
         del memory.keep
     with pytest.raises(AttributeError):
-        memory.other = 1  # type: ignore[attr-defined]
+        memory.other = 1
 
 
 def test_a_changed_memory_is_refused() -> None:
@@ -168,6 +170,13 @@ def test_bad_memories() -> None:
         retrieve(Q, Memory(X, values=X), beta=1.0, steps=0)
     with pytest.raises(ValueError, match="not broadcastable"):
         retrieve(Q, Memory(X, keep=torch.ones(2, 5, dtype=torch.bool)), beta=1.0)
+
+
+@pytest.mark.parametrize("module", [_energy, _retrieve, _settle, memory])
+def test_examples_run(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
 
 
 def test_the_descriptor_claims_what_there_is() -> None:

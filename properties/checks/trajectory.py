@@ -8,7 +8,7 @@ import numpy as np
 
 from hopspec.properties.checks.common import EPS64, grown, jacobian, length, lipschitz, update_bound
 from hopspec.properties.judgement import Case
-from hopspec.properties.problem import Array, Problem, round_to
+from hopspec.properties.problem import Array, Problem
 from hopspec.reference.bounds import update_bound_on_ball
 
 __all__ = ["Chain", "chain"]
@@ -31,35 +31,36 @@ class Chain:
 
 
 def chain(case: Case, count: int, problem: Problem | None = None) -> Chain:
-    """Iterate the implementation's single update ``count`` times and bound every other way of doing so."""
+    """Iterate the implementation's single update ``count`` times and bound every other way of doing so.
+
+    The links are kept with the case, since every property of settling looks at the same ones. The chain is
+    shorter than ``count`` where a state is not finite.
+    """
     p = problem or case.problem
-    kept = p.solution.kept
-    states, radii = [p.query], [np.zeros(p.query.shape[0])]
+    states, radii = case.links.setdefault(id(p), ([p.query], [np.zeros(p.query.shape[0])]))
+    case.held.append(p)
     constant = lipschitz(p)
-    for _ in range(count):
+    while len(states) <= count:
         local = p.but(query=states[-1])
         image = case.value("retrieve", local)
         if not np.isfinite(image).all():
             break
         own = length(update_bound(case, local))
-        grow = np.empty_like(own)
-        for row, r in enumerate(radii[-1]):
-            if r == 0:
-                # Both trajectories make this update from the very same state.
-                grow[row] = own[row]
-                continue
-            extent = float(length(p.memory - local.solution.state.hi[row]).max())
-            largest = float(np.linalg.eigvalsh(jacobian(local, row))[-1]) * (1 + 1e-9) + 1e-300
-            rate = min(constant, largest * grown(p.beta * extent * r * (1 + 1e-9)))
-            other = update_bound_on_ball(states[-1][row], p.memory, p.beta, r, kept[row], case.model)
-            grow[row] = rate * r + other
+        grow = np.array([_growth(case, local, row, r, own[row], constant) for row, r in enumerate(radii[-1])])
         states.append(image)
         radii.append((own + grow) * (1 + 64 * EPS64))
-    array = np.array(states)
+    array = np.array(states[: count + 1])
     steps = np.concatenate([np.zeros((1, p.query.shape[0])), length(np.diff(array, axis=0))])
-    return Chain(array, np.array(radii), steps)
+    return Chain(array, np.array(radii[: count + 1]), steps)
 
 
-def rounded_query(case: Case) -> Problem:
-    """The case's problem with its query rounded to the case's format."""
-    return case.problem.but(query=round_to(case.problem.query, case.format))
+def _growth(case: Case, local: Problem, row: int, r: float, own: float, constant: float) -> float:
+    """How far the update of a state within ``r`` of the row's may be from the exact update of the row's."""
+    if r == 0:
+        # Both trajectories make this update from the very same state.
+        return own
+    extent = float(length(local.memory - local.solution.state.hi[row]).max())
+    largest = float(np.linalg.eigvalsh(jacobian(local, row))[-1]) * (1 + 1e-9) + 1e-300
+    rate = min(constant, largest * grown(local.beta * extent * r * (1 + 1e-9)))
+    kept = local.solution.kept[row]
+    return rate * r + update_bound_on_ball(local.query[row], local.memory, local.beta, r, kept, case.model)

@@ -65,7 +65,7 @@ def plant(
     """
 
     def register(kernel: type[K]) -> type[K]:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "-", kernel.__name__).lower()
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", kernel.__name__.replace("NaN", "Nan")).lower()
         what = (kernel.__dict__.get("__doc__") or "").strip()
         if kind not in KINDS or name in FAULTS or not what:
             raise ValueError(f"fault {name!r} needs a name of its own, a docstring and a kind among {KINDS}")
