@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -42,11 +42,13 @@ class Visible(NamedTuple):
             harm.
         largest: largest absolute entry of the rows that remain, float64 ``[...]``.
         spoiled: which queries see a row that holds a NaN or infinity, ``[..., L or 1]``, or None for none.
+        heavy: whether a sum of such rows, each with a weight of up to 1, may leave the range.
     """
 
     rows: Tensor
     largest: Tensor
     spoiled: Tensor | None
+    heavy: bool
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -66,6 +68,8 @@ class Problem:
         keep: ``[..., L or 1, N]`` or None.
         beta: see :class:`~hopspec.fastpath._arguments.Arguments`.
         any_kept: rows that keep at least one memory, ``[..., L or 1]``, or None where all do.
+        reach: queries whose entries stay below this are safe, float64 ``[...]``.
+        least_reach: the least of ``reach``.
     """
 
     lead: tuple[int, ...]
@@ -74,6 +78,8 @@ class Problem:
     keep: Tensor | None
     beta: float | Tensor
     any_kept: Tensor | None
+    reach: Tensor
+    least_reach: float
 
     @property
     def shared(self) -> bool:
@@ -90,13 +96,11 @@ class Problem:
         def pick(part: Tensor | None, dim: int) -> Tensor | None:
             return part if part is None or part.shape[dim] == 1 else part.index_select(dim, chosen)
 
-        return Problem(
-            self.lead,
-            self.memory._replace(spoiled=pick(self.memory.spoiled, -1)),
-            None if self.values is None else self.values._replace(spoiled=pick(self.values.spoiled, -1)),
-            pick(self.keep, -2),
-            self.beta,
-            pick(self.any_kept, -1),
+        return replace(
+            self,
+            memory=self.memory._replace(spoiled=pick(self.memory.spoiled, -1)),
+            keep=pick(self.keep, -2),
+            any_kept=pick(self.any_kept, -1),
         )
 
 
@@ -128,22 +132,31 @@ def prepare(arguments: Arguments) -> Problem:
     any_kept = None if keep is None else keep.any(-1)
     if any_kept is not None and bool(any_kept.all()):
         any_kept = None
+    memory = _visible(patterns, magnitudes, keep)
+    reach = _reach(memory, beta, patterns.dtype)
     return Problem(
         lead=() if shared else arguments.lead,
-        memory=_visible(patterns, magnitudes, keep),
+        memory=memory,
         values=None
         if values is None or value_magnitudes is None
         else _visible(values, value_magnitudes, keep),
         keep=keep,
         beta=beta,
         any_kept=any_kept,
+        reach=reach,
+        least_reach=float(reach.min()) if reach.numel() else 0.0,
     )
 
 
 def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
     if rows.shape[-2] == 0:
         nothing = torch.zeros(magnitudes.shape[:-1], dtype=torch.float64, device=rows.device)
-        return Visible(rows, nothing, None)
+        return Visible(rows, nothing, None, False)
+    if keep is None:
+        largest = magnitudes.amax(-1).double()
+        top = float(largest.max())
+        if math.isfinite(top):
+            return Visible(rows, largest, None, _is_heavy(top, rows))
     finite = magnitudes.isfinite()
     seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
     largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
@@ -158,7 +171,12 @@ def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
         columns = bad.reshape(-1, bad.shape[-1]).any(0).nonzero().squeeze(-1)
         bad = bad[..., columns].unsqueeze(-2)
         spoiled = (bad if keep is None else bad & keep[..., columns]).any(-1)
-    return Visible(rows, largest.double(), spoiled)
+    largest = largest.double()
+    return Visible(rows, largest, spoiled, _is_heavy(float(largest.max()), rows))
+
+
+def _is_heavy(largest: float, rows: Tensor) -> bool:
+    return not largest * rows.shape[-2] < torch.finfo(accumulation_dtype(rows.dtype)).max / 4
 
 
 def _any_to(flags: Tensor, shape: Sequence[int]) -> Tensor:
@@ -171,65 +189,40 @@ def _any_to(flags: Tensor, shape: Sequence[int]) -> Tensor:
     return flags
 
 
-class Certificate(NamedTuple):
-    """What is known of each query before the kernel runs, every field ``[..., L]``.
+def _reach(memory: Visible, beta: float | Tensor, dtype: torch.dtype) -> Tensor:
+    """Queries whose entries stay below this cannot take the kernel out of its range, float64 ``[...]``.
 
-    Args:
-        finite: the query holds no NaN or infinity.
-        safe: no intermediate result of the kernel can leave its range.
-        spread: a bound on the magnitude of the logits, float64.
-        magnitude: largest absolute entry, float64.
+    Partial sums of a score are at most ``d * max|xi_j| * max|x_ij|``, logits that times ``|beta|``. A quarter
+    of the largest number leaves room for rounding.
     """
-
-    finite: Tensor
-    safe: Tensor
-    spread: Tensor
-    magnitude: Tensor
-
-
-def certify(problem: Problem, query: Tensor, read: Visible | None) -> Certificate:
-    """Bound everything the kernel computes for these queries, ``[..., L, d]``."""
-    magnitude = row_magnitudes(query).double()
-    scores = magnitude * _score_factor(problem)
-    beta = _beta_magnitude(problem)
-    safe = _safe(problem, scores, beta, query.dtype, read)
-    return Certificate(magnitude.isfinite(), safe, scores * beta, magnitude)
-
-
-def hull_is_safe(problem: Problem, dtype: torch.dtype) -> bool:
-    """Whether every query in the convex hull of the memory has a safe certificate."""
-    # Twice, because a rounded state may lie just outside the hull.
-    scores = 2 * problem.memory.largest.unsqueeze(-1) * _score_factor(problem)
-    return bool(_safe(problem, scores, _beta_magnitude(problem), dtype, problem.memory).all())
-
-
-def _score_factor(problem: Problem) -> Tensor:
-    """What bounds a score when multiplied by the largest entry of the query, ``[..., 1]``."""
-    return (max(1, problem.memory.rows.shape[-1]) * problem.memory.largest).unsqueeze(-1)
-
-
-def _beta_magnitude(problem: Problem) -> Tensor:
-    if isinstance(problem.beta, Tensor):
-        return problem.beta.detach().abs().unsqueeze(-1)
-    return torch.tensor(abs(problem.beta), dtype=torch.float64, device=problem.memory.rows.device)
-
-
-def _safe(problem: Problem, scores: Tensor, beta: Tensor, dtype: torch.dtype, read: Visible | None) -> Tensor:
-    """Whether no intermediate result of the kernel can leave its range, given bounds on the scores.
-
-    Partial sums of a score are at most ``d * max|xi_j| * max|x_ij|``, logits that times ``|beta|``, and the
-    weighted sum before its division at most ``N * max|v_ij|``. A quarter of the largest number leaves room
-    for rounding.
-    """
-    largest = torch.finfo(accumulation_dtype(dtype)).max / 4
-    spread = scores * beta
-    safe = (scores < largest) & (spread < largest) & (beta < largest)
+    limit = torch.finfo(accumulation_dtype(dtype)).max / 4
+    scale = _beta_magnitude(memory, beta)
+    factor = memory.largest * max(1, memory.rows.shape[-1])
+    reach = limit / torch.maximum(factor, factor * scale)
     if dtype != torch.float64:
         # Below the normal range the kernel's float32 copy of beta loses precision or vanishes.
-        safe = safe & ((beta >= torch.finfo(torch.float32).tiny) | (spread < 2.0**-40))
-    if read is not None:
-        safe = safe & (read.largest * problem.memory.rows.shape[-2] < largest).unsqueeze(-1)
-    return safe
+        tiny = torch.finfo(torch.float32).tiny
+        reach = torch.where(scale >= tiny, reach, torch.minimum(reach, 2.0**-40 / (factor * scale)))
+    return torch.where(scale < limit, reach, 0.0)
+
+
+def _beta_magnitude(memory: Visible, beta: float | Tensor) -> Tensor:
+    if isinstance(beta, Tensor):
+        return beta.detach().abs()
+    return torch.full((), abs(beta), dtype=torch.float64, device=memory.rows.device)
+
+
+def hull_is_safe(problem: Problem) -> bool:
+    """Whether every query in the convex hull of the memory is within :attr:`Problem.reach`."""
+    # Twice, because a rounded state may lie just outside the hull.
+    return not problem.memory.heavy and bool((2 * problem.memory.largest < problem.reach).all())
+
+
+def largest_logits(problem: Problem, query: Tensor) -> Tensor:
+    """A bound on the magnitude of the logits of each query, float64 ``[..., L]``."""
+    memory = problem.memory
+    factor = memory.largest * max(1, memory.rows.shape[-1]) * _beta_magnitude(memory, problem.beta)
+    return row_magnitudes(query).double() * factor.unsqueeze(-1)
 
 
 def attend(
@@ -283,10 +276,15 @@ def _association(
         zero = query.sum().masked_fill(torch.ones((), dtype=torch.bool, device=device), 0.0)
         empty = torch.full(shape, -math.inf, dtype=accumulation_dtype(query.dtype), device=device)
         return Attended(zero.expand(*shape, width).clone(), empty)
-    certificate = certify(problem, query, read)
     with torch.autocast(device.type, enabled=False):
         attended = _kernel(problem, query, read, differentiable_log_normalizer)
-        return _repair(problem, query, read, attended, certificate, certified=certified)
+        magnitude = row_magnitudes(query).double()
+        flags = (problem.memory.spoiled, None if read is None else read.spoiled, problem.any_kept)
+        if device.type == "cpu" and all(flag is None for flag in flags) and (read is None or not read.heavy):
+            within = float(magnitude.max()) < problem.least_reach
+            if within and math.isfinite(float(attended.log_normalizer.detach().sum())):
+                return attended
+        return _repair(problem, query, read, attended, magnitude, certified=certified)
 
 
 def _repair(
@@ -294,24 +292,22 @@ def _repair(
     query: Tensor,
     read: Visible | None,
     attended: Attended,
-    certificate: Certificate,
+    magnitude: Tensor,
     *,
     certified: bool,
 ) -> Attended:
     """Give every row the kernel could not compute the value the specification asks for."""
     output, log_normalizer = attended
-    read_spoiled = None if read is None else read.spoiled
-    spoiled = ~certificate.finite
+    spoiled = ~magnitude.isfinite()
     if problem.memory.spoiled is not None:
         spoiled = spoiled | problem.memory.spoiled
     empty = torch.zeros((), dtype=torch.bool, device=query.device)
     if problem.any_kept is not None:
         empty = ~problem.any_kept
     if not certified:
-        trusted = certificate.safe & log_normalizer.isfinite()
-        flags = (problem.memory.spoiled, read_spoiled, problem.any_kept)
-        if all(flag is None for flag in flags) and bool(trusted.all()):
-            return attended
+        trusted = (magnitude < problem.reach.unsqueeze(-1)) & log_normalizer.isfinite()
+        if read is not None and read.heavy:
+            trusted = torch.zeros_like(trusted)
         wanting = (~trusted & ~spoiled & ~empty).expand(log_normalizer.shape)
         for index, rows, rescued in rescue_rows(problem, query, wanting, read, weights=read is None):
             if output.requires_grad:
@@ -324,8 +320,8 @@ def _repair(
             output[index][rows] = result
             log_normalizer[index][rows] = rescued.log_normalizer.to(log_normalizer.dtype)
     log_normalizer = log_normalizer.masked_fill(spoiled, math.nan).masked_fill(empty, -math.inf)
-    if read_spoiled is not None:
-        spoiled = spoiled | read_spoiled
+    if read is not None and read.spoiled is not None:
+        spoiled = spoiled | read.spoiled
     output = output.masked_fill(spoiled.unsqueeze(-1), math.nan).masked_fill(empty.unsqueeze(-1), 0.0)
     return Attended(output, log_normalizer)
 

@@ -13,11 +13,11 @@ from hopspec.fastpath._attend import (
     Problem,
     accumulation_dtype,
     attend,
-    certify,
+    largest_logits,
     prepare,
     rescue_rows,
 )
-from hopspec.fastpath.memory import Memory
+from hopspec.fastpath.memory import Memory, row_magnitudes
 
 # Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
 _SMALL_LOGITS = 2.0**-10
@@ -94,16 +94,17 @@ def energy_of(problem: Problem, query: Tensor) -> Tensor:
     normalizer = attend(problem, query, differentiable_log_normalizer=True).log_normalizer
     if normalizer.numel() == 0 or problem.memory.rows.shape[-2] == 0:
         return torch.full_like(normalizer, math.inf)
-    certificate = certify(problem, query, None)
     beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
     count, half_farthest = _kept(problem)
     wide = normalizer.double()
     result = (count.log() - wide) / beta + (_half_squares(query) + half_farthest)
-    ordinary = certificate.safe & (certificate.spread >= _SMALL_LOGITS)
+    magnitude = row_magnitudes(query).double()
+    safe = magnitude < problem.reach.unsqueeze(-1)
+    ordinary = safe & (largest_logits(problem, query) >= _SMALL_LOGITS)
     if query.dtype == torch.float64:
-        largest = torch.maximum(certificate.magnitude, problem.memory.largest.unsqueeze(-1))
+        largest = torch.maximum(magnitude, problem.memory.largest.unsqueeze(-1))
         ordinary = ordinary & (largest < _LARGE_ENTRY)
-    wanting = ~ordinary & certificate.finite
+    wanting = ~ordinary & magnitude.isfinite()
     if problem.memory.spoiled is not None:
         wanting = wanting & ~problem.memory.spoiled
     if problem.any_kept is not None:
@@ -111,7 +112,7 @@ def energy_of(problem: Problem, query: Tensor) -> Tensor:
     differentiated = result.requires_grad
     if differentiated:
         # The rescue has no gradient; rows with small logits are only less precise without it.
-        wanting = wanting & ~certificate.safe
+        wanting = wanting & ~safe
     for index, rows, rescued in rescue_rows(problem, query, wanting.expand(result.shape), energy=True):
         if differentiated or rescued.energy is None:
             raise NotImplementedError(

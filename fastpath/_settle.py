@@ -127,7 +127,7 @@ def _iterate(problem: Problem, start: Tensor, eps: float, max_steps: int) -> _En
         return ended
     nothing_stored = problem.memory.rows.shape[-2] == 0
     # A look at the results costs nothing on CPU and a synchronisation elsewhere.
-    safe = device.type != "cpu" and hull_is_safe(problem, start.dtype)
+    safe = device.type != "cpu" and hull_is_safe(problem)
     # Where all queries share one memory, those that ended leave the work; elsewhere they are only masked.
     rows = torch.arange(shape[0], device=device) if problem.shared else None
     active = torch.ones(shape, dtype=torch.bool, device=device)

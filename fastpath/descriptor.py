@@ -20,7 +20,7 @@ _BLOCK = 512
 
 def _half_model(storage: Format) -> AccuracyModel:
     return AccuracyModel(
-        name=f"flash-{storage.name}",
+        name=f"fastpath-{storage.name}",
         storage=storage,
         accumulation=FLOAT32,
         exp_error=1.3e-4,
@@ -35,7 +35,7 @@ def _half_model(storage: Format) -> AccuracyModel:
 
 ACCURACY: tuple[AccuracyModel, ...] = (
     AccuracyModel(
-        name="flash-float64",
+        name="fastpath-float64",
         storage=FLOAT64,
         accumulation=FLOAT64,
         exp_error=2.0**-51,
@@ -46,7 +46,7 @@ ACCURACY: tuple[AccuracyModel, ...] = (
         output=FLOAT64,
     ),
     AccuracyModel(
-        name="flash-float32",
+        name="fastpath-float32",
         storage=FLOAT32,
         accumulation=FLOAT32,
         exp_error=16 * 2.0**-24,

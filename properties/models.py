@@ -11,7 +11,9 @@ from dataclasses import replace
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.types import AccuracyModel
 
-__all__ = ["MODELS", "loosest", "model_named", "models_of"]
+__all__ = ["MEASURED_ON", "MODELS", "loosest", "model_named", "models_of"]
+
+MEASURED_ON = {"torch": "2.13", "cpu_capability": "AVX512"}
 
 U32, U64 = FLOAT32.unit_roundoff, FLOAT64.unit_roundoff
 FLUSH32 = 2.0**-126

@@ -20,12 +20,17 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 
 def sdpa(query: torch.Tensor, memory: torch.Tensor, *, beta: float, **options: Any) -> torch.Tensor:
-    """One update through ``torch.nn.functional.scaled_dot_product_attention``."""
+    """One update through ``torch.nn.functional.scaled_dot_product_attention``.
+
+    The tensors are given as [batch, head, L, d]: in two dimensions PyTorch takes its slower path.
+    """
     keep, values = options.get("keep"), options.get("values")
     source = memory if values is None else values
-    mask = keep if keep is None or keep.ndim > 1 else keep[None, :]
-    out: torch.Tensor = F.scaled_dot_product_attention(query, memory, source, attn_mask=mask, scale=beta)
-    return out
+    rank = query.ndim
+    q, k, v = (x[(None,) * (4 - x.ndim)] for x in (query, memory, source))
+    mask = None if keep is None else keep[(None,) * (4 - keep.ndim)]
+    out: torch.Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=beta)
+    return out.reshape(out.shape[4 - max(rank, memory.ndim) :])
 
 
 def eager(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:

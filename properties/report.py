@@ -12,10 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from hopspec.clauses import load_clauses
+from hopspec.properties.checks import CHECKS
+from hopspec.properties.digits import CORRUPTIONS
+from hopspec.properties.models import MEASURED_ON
 from hopspec.properties.results import Cell, Failure, Report, Verdict
 
 __all__ = ["as_json", "print_report", "reproduction", "write_json"]
 
+DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
 STYLES = {
     Verdict.HOLDS: "green",
     Verdict.BROKEN: "bold red",
@@ -126,6 +130,28 @@ def _print_failure(console: Console, report: Report, cell: Cell) -> None:
         console.print("  the inputs are in the JSON report")
 
 
+def _print_other_machine(console: Console, environment: dict[str, str]) -> None:
+    for key, measured in MEASURED_ON.items():
+        here = environment.get(key)
+        if here is not None and not here.startswith(measured):
+            console.print(
+                f"  [yellow]the models' exp constants were measured on {key} {measured}, this is {here}[/]"
+            )
+
+
+def _print_real_data(console: Console, report: Report) -> None:
+    cells = [c for c in report.cells if c.check in DIGIT_CHECKS and not c.unclaimed]
+    for name in dict.fromkeys(c.implementation for c in cells):
+        own = [c for c in cells if c.implementation == name]
+        counts = {how: report.regimes[how] for how in CORRUPTIONS}
+        drawn = ", ".join(f"{count} {how}" for how, count in counts.items())
+        console.print(
+            f"handwritten digits, {name}: {sum(c.cases for c in own)} cases ({drawn}), "
+            f"worst error/bound {max(c.worst for c in own):.2g}, {sum(c.broken for c in own)} broken",
+            highlight=False,
+        )
+
+
 def print_report(report: Report, console: Console) -> None:
     """Print models, table, failures and the closing line."""
     for name, models in report.models.items():
@@ -134,8 +160,10 @@ def print_report(report: Report, console: Console) -> None:
         for dtype, model in models.items():
             like = report.behaves_like.get(name, {}).get(dtype, "?")
             console.print(f"  {dtype}: judged under {model}; behaves like {like}", highlight=False)
+        _print_other_machine(console, report.environments[name])
     if report.cells:
         console.print(_table(report))
+        _print_real_data(console, report)
     shown: set[tuple[str, str]] = set()
     for cell in report.broken:
         if (cell.clause, cell.implementation) not in shown:

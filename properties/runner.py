@@ -16,6 +16,7 @@ from functools import partial
 import hypothesis
 from hypothesis import HealthCheck, Phase, target
 
+from hopspec.formats import FORMATS
 from hopspec.properties.calls import Answer, Broken, Call, Description
 from hopspec.properties.checks import CHECKS, Check
 from hopspec.properties.digits import digit_problems
@@ -369,6 +370,9 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
             raise ValueError(
                 f"clause {clause!r} has no property; those that have: {', '.join(sorted(known))}"
             )
+    if options.model is not None:
+        for dtype in options.dtypes or tuple(FORMATS):
+            model_named(options.model, dtype)
     began = time.monotonic()
     report = Report(settings={**vars(options)})
     subjects: list[Subject] = []

@@ -13,7 +13,17 @@ import torch
 from torch import Tensor
 
 from hopspec import fastpath
-from hopspec.fastpath import Memory, _energy, _retrieve, _settle, association, energy, log_normalizer, retrieve, memory, settle
+from hopspec.fastpath import (
+    Memory,
+    _energy,
+    _retrieve,
+    _settle,
+    association,
+    energy,
+    log_normalizer,
+    retrieve,
+    settle,
+)
 from hopspec.types import Implementation
 
 Q = torch.zeros(3, 4)
@@ -134,9 +144,7 @@ def test_a_mask_may_be_a_single_number() -> None:
 
 def test_a_memory_is_frozen() -> None:
     memory = Memory(X, values=X, keep=torch.ones(5, dtype=torch.bool))
-    assert repr(memory) == "Memory(patterns=[5, 4], values=[5, 4], keep=[5], dtype=torch.float32)".replace(
-        "keep=[5]", "keep=[1, 5]"
-    )
+    assert repr(memory) == "Memory(patterns=[5, 4], values=[5, 4], keep=[1, 5], dtype=torch.float32)"
     with pytest.raises(AttributeError, match="read-only: cannot set 'patterns'"):
         memory.patterns = X
     with pytest.raises(AttributeError, match="read-only: cannot delete 'keep'"):
@@ -172,7 +180,7 @@ def test_bad_memories() -> None:
         retrieve(Q, Memory(X, keep=torch.ones(2, 5, dtype=torch.bool)), beta=1.0)
 
 
-@pytest.mark.parametrize("module", [_energy, _retrieve, _settle, memory])
+@pytest.mark.parametrize("module", [_energy, _retrieve, _settle, fastpath.memory])
 def test_examples_run(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted

@@ -231,11 +231,11 @@ def test_a_certified_step_is_the_same_step() -> None:
     query[2] = math.nan
     arguments = _arguments.check_arguments(query, memory, 0.5, None, positive_beta=True)
     problem = _attend.prepare(arguments)
-    assert _attend.hull_is_safe(problem, torch.float32)
+    assert _attend.hull_is_safe(problem)
     plain, certified = (_attend.attend(problem, query, certified=flag).output for flag in (False, True))
     assert torch.equal(plain.nan_to_num(9.0), certified.nan_to_num(9.0))
     arguments = _arguments.check_arguments(query, draw(2, 9, 5) * 1e20, 0.5, None, positive_beta=True)
-    assert not _attend.hull_is_safe(_attend.prepare(arguments), torch.float32)
+    assert not _attend.hull_is_safe(_attend.prepare(arguments))
 
 
 def test_results_carry_no_gradient_and_inputs_stay() -> None:

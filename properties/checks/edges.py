@@ -104,6 +104,16 @@ def finite_in_finite_out(case: Case) -> Judgement | None:
 
 
 @check("MHN-NFI-3", family="extreme", claims=("finite_range",))
+def one_extreme_memory_is_returned(case: Case) -> Judgement | None:
+    """The convex hull of one memory is that memory, be it subnormal or next to overflow."""
+    p = case.problem
+    alone = p.but(memory=p.memory[p.seed % p.memory.shape[0]][None, :])
+    expected = np.repeat(alone.memory, p.query.shape[0], axis=0)
+    slack = 4 * case.format.unit_roundoff * np.abs(expected) + 2.0 ** max(case.format.least_exponent, -1074)
+    return within("update", case.value("retrieve", alone), expected, slack)
+
+
+@check("MHN-NFI-3", family="extreme", claims=("finite_range",))
 def extreme_update_is_the_best_memory(case: Case) -> Judgement | None:
     """Where one memory is ahead by far more than any rounding, it is what comes back."""
     p = case.problem
