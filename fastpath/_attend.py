@@ -160,8 +160,7 @@ def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
     finite = magnitudes.isfinite()
     seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
     largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
-    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf, or inf + -inf, is
-    # NaN.
+    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf and inf - inf are NaN.
     harmful = ~(magnitudes <= largest.unsqueeze(-1))
     if bool(harmful.any()):
         rows = rows.masked_fill(harmful.unsqueeze(-1), 0.0)
@@ -233,8 +232,7 @@ def attend(
     certified: bool = False,
     differentiable_log_normalizer: bool = False,
 ) -> Attended:
-    """One association with the memory, read out of the memory or of the values (clauses MHN-UPD-3,
-    MHN-UPD-4).
+    """One association, read out of the memory or the values (clauses MHN-UPD-3, MHN-UPD-4).
 
     Args:
         problem: the prepared memory.

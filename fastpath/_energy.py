@@ -137,7 +137,12 @@ def _kept(problem: Problem) -> tuple[Tensor, Tensor]:
     if keep is None:
         return halves.new_full((), halves.shape[-1]), halves.amax(-1)
     step = max(1, CHUNK_BYTES // (8 * keep[..., :1, :].numel()))
-    parts = [
-        (part.sum(-1).double(), halves.where(part, 0.0).amax(-1)) for part in torch.split(keep, step, dim=-2)
-    ]
-    return torch.cat([count for count, _ in parts], -1), torch.cat([farthest for _, farthest in parts], -1)
+    # Results come first: small ones allocated between large temporaries keep the heap from reusing those.
+    count = halves.new_zeros(keep.shape[:-1])
+    farthest = count + halves.detach()[..., 0]
+    for start in range(0, keep.shape[-2], step):
+        rows = slice(start, start + step)
+        part = keep[..., rows, :]
+        count[..., rows] = part.sum(-1)
+        farthest[..., rows] = halves.where(part, 0.0).amax(-1)
+    return count, farthest

@@ -79,38 +79,36 @@ def rescue(
         _half_squares(memory) if energy else None,
         values if values is None else values.double(),
     )
-    rows = max(1, _CHUNK_BYTES // (8 * memory.shape[0]))
-    parts: list[Rescued] = []
-    for start in range(0, query.shape[0], rows):
-        chosen = query[start : start + rows]
-        seen = keep if keep is None or keep.shape[0] == 1 else keep[start : start + rows]
-        differences, peak = _differences(chosen, stored, scale, seen)
+    count = query.shape[0]
+    # Results come first: small ones allocated between large temporaries keep the heap from reusing those.
+    result = Rescued(
+        None if values is None else query.new_empty(count, values.shape[-1]),
+        query.new_empty(count, memory.shape[0]) if weights else None,
+        query.new_empty(count, dtype=torch.float64),
+        query.new_empty(count, dtype=torch.float64) if energy else None,
+    )
+    step = max(1, _CHUNK_BYTES // (8 * memory.shape[0]))
+    for start in range(0, count, step):
+        rows = slice(start, start + step)
+        seen = keep if keep is None or keep.shape[0] == 1 else keep[rows]
+        differences, peak = _differences(query[rows], stored, scale, seen)
         unnormalised = differences.exp()
         total = unnormalised.sum(-1, keepdim=True)
         normalised = unnormalised / total
-        output = None
-        if stored.values is not None:
+        if result.output is not None and stored.values is not None:
             # The exact output lies in the hull of the values: rounding must not carry it past the range.
             largest = torch.finfo(query.dtype).max
-            output = (normalised @ stored.values).clamp(-largest, largest).to(query.dtype)
+            result.output[rows] = (normalised @ stored.values).clamp(-largest, largest).to(query.dtype)
+        if result.weights is not None:
+            result.weights[rows] = normalised.to(query.dtype)
         significand, exponent = torch.frexp(scale.abs())
         peak_logit = _shift(peak.significand * significand, peak.exponent + exponent)
-        parts.append(
-            Rescued(
-                output,
-                normalised.to(query.dtype) if weights else None,
-                (peak_logit + total.log()).squeeze(-1),
-                None
-                if stored.half_squares is None
-                else _energy(chosen, stored.half_squares, scale, seen, differences=differences, peak=peak),
+        result.log_normalizer[rows] = (peak_logit + total.log()).squeeze(-1)
+        if result.energy is not None and stored.half_squares is not None:
+            result.energy[rows] = _energy(
+                query[rows], stored.half_squares, scale, seen, differences=differences, peak=peak
             )
-        )
-    return Rescued(
-        None if values is None else torch.cat([part.output for part in parts if part.output is not None]),
-        torch.cat([part.weights for part in parts if part.weights is not None]) if weights else None,
-        torch.cat([part.log_normalizer for part in parts]),
-        torch.cat([part.energy for part in parts if part.energy is not None]) if energy else None,
-    )
+    return result
 
 
 def _differences(query: Tensor, stored: _Stored, beta: Tensor, keep: Tensor | None) -> tuple[Tensor, Scaled]:

@@ -65,7 +65,18 @@ def _extreme(draw: st.DrawFn) -> Problem:
     base = draw(problems(largest=9, grains=("float32", "float64", "float16", "bfloat16", "narrow")))
     fmt = GRAINS[base.regimes[2]]
     form = draw(
-        st.sampled_from(["huge", "huge-query", "huge-memory", "huge-beta", "norm-1e20", "tiny", "cancelling"])
+        st.sampled_from(
+            [
+                "huge",
+                "huge-query",
+                "huge-memory",
+                "huge-level",
+                "huge-beta",
+                "norm-1e20",
+                "tiny",
+                "cancelling",
+            ]
+        )
     )
     top = max(np.abs(base.memory).max(), np.abs(base.query).max(), 2.0**-20)
     up = math.ldexp(1.0, min(fmt.emax - 1 - math.frexp(top)[1], 1000))
@@ -74,7 +85,10 @@ def _extreme(draw: st.DrawFn) -> Problem:
         up = min(up, 2.0**66)
     if form in ("huge", "huge-query", "norm-1e20"):
         query = round_to(query * up, fmt)
-    if form in ("huge", "huge-memory", "norm-1e20"):
+    if form == "huge-level":
+        # The logits stay as they are, so that many weights matter and their weighted sum may overflow.
+        query = round_to(query / up, fmt)
+    if form in ("huge", "huge-memory", "huge-level", "norm-1e20"):
         memory = round_to(memory * up, fmt)
     if form == "huge-beta":
         beta = math.ldexp(beta, draw(st.sampled_from([20, 60, 130, 500])))

@@ -19,6 +19,8 @@ from hopspec.types import Implementation
 # Properties on real data repeat others of the same clause.
 DRAWN = {c.name: c for c in CHECKS if c.family != "digits"}
 SEEDS = 3
+# A clause shares its cases among its properties.
+EXAMPLES = 40
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,7 @@ def survey(target: str, dtype: str, clauses: tuple[str, ...] = (), *, isolated: 
             dtypes=(dtype,),
             profile="survey",
             clauses=clauses,
+            examples=EXAMPLES if clauses else None,
             in_process=not isolated,
             timeout=1.0,
         )

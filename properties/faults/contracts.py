@@ -12,7 +12,7 @@ from hopspec.properties.faults.kernel import Inputs, Kernel, Sums
 from hopspec.properties.faults.registry import plant
 
 
-@plant("contract")
+@plant("contract", "strides_of_values_do_not_matter")
 class StridesIgnored(Kernel):
     """Patterns are read as if they lay row after row."""
 
@@ -26,7 +26,7 @@ class StridesIgnored(Kernel):
         return super().read(torch.as_strided(patterns, patterns.shape, dense, patterns.storage_offset()))
 
 
-@plant("contract")
+@plant("contract", "strides_of_values_do_not_matter")
 class StorageOffsetIgnored(Kernel):
     """A view is read from the start of its storage."""
 
@@ -34,7 +34,7 @@ class StorageOffsetIgnored(Kernel):
         return super().read(torch.as_strided(patterns, patterns.shape, patterns.stride(), 0))
 
 
-@plant("contract")
+@plant("contract", "strides_of_masks_do_not_matter")
 class MaskStridesIgnored(Kernel):
     """The mask is read as if it lay row after row."""
 
@@ -45,7 +45,7 @@ class MaskStridesIgnored(Kernel):
         return super().mask(keep, shape)
 
 
-@plant("contract")
+@plant("contract", "inputs_are_not_modified")
 class QueryScaledInPlace(Kernel):
     """The query is multiplied by beta in place and divided again afterwards."""
 
@@ -57,7 +57,7 @@ class QueryScaledInPlace(Kernel):
         return result
 
 
-@plant("contract")
+@plant("contract", "masked_inputs_are_not_modified", "masks_broadcast_over_leading_dimensions")
 class MaskedZeroedInPlace(Kernel):
     """Memories that no query keeps are set to zero in place."""
 
@@ -69,7 +69,7 @@ class MaskedZeroedInPlace(Kernel):
         return result
 
 
-@plant("contract")
+@plant("contract", "same_inputs_same_bits", "permuting_queries_permutes_updates")
 class StaleElement(Kernel):
     """An output buffer is used again, and its last element is not written."""
 
@@ -84,7 +84,7 @@ class StaleElement(Kernel):
         return stored
 
 
-@plant("contract")
+@plant("contract", "same_inputs_same_bits")
 class OrderOfArrival(Kernel):
     """Tiles are added in float32 in an order that changes from call to call."""
 
@@ -103,7 +103,7 @@ class OrderOfArrival(Kernel):
         return super().grow_weighted(weighted, factor, weights, values).float().double()
 
 
-@plant("contract")
+@plant("contract", "results_have_the_type_of_the_clause")
 class ResultInDouble(Kernel):
     """The result is left in float64."""
 
@@ -111,7 +111,7 @@ class ResultInDouble(Kernel):
         return state.to(dtype).double()
 
 
-@plant("contract", dtype="bfloat16")
+@plant("contract", "results_have_the_type_of_the_clause", dtype="bfloat16")
 class LogNormalizerInStorage(Kernel):
     """The log-normalizer of bfloat16 inputs is bfloat16."""
 
@@ -119,7 +119,7 @@ class LogNormalizerInStorage(Kernel):
         return super().log_normalizer(query, memory, **options).to(query.dtype)
 
 
-@plant("contract")
+@plant("contract", "other_quantities_broadcast_too")
 class FirstMemoryForAll(Kernel):
     """The memory of the first slice serves all."""
 
@@ -133,7 +133,7 @@ class FirstMemoryForAll(Kernel):
         return super().prepare(query, memory, *arguments, **options)
 
 
-@plant("contract")
+@plant("contract", "beta_per_head")
 class FirstBetaForAll(Kernel):
     """The beta of the first slice serves all."""
 
@@ -141,7 +141,7 @@ class FirstBetaForAll(Kernel):
         return beta.flatten()[0].expand(beta.shape) if beta.numel() else beta
 
 
-@plant("contract")
+@plant("contract", "no_queries_no_results")
 class NoQueriesRaise(Kernel):
     """A call without queries raises."""
 
@@ -150,7 +150,7 @@ class NoQueriesRaise(Kernel):
         query[..., :1, :].amax(-2)
 
 
-@plant("contract")
+@plant("contract", "no_queries_no_results")
 class NoMemoriesRaise(Kernel):
     """A call without memories raises."""
 
@@ -159,7 +159,7 @@ class NoMemoriesRaise(Kernel):
         memory.amax(-2)
 
 
-@plant("contract")
+@plant("contract", "malformed_calls_are_refused")
 class MaskNotChecked(Kernel):
     """A mask that is not boolean is accepted."""
 
@@ -170,7 +170,7 @@ class MaskNotChecked(Kernel):
         return super().mask(keep if keep is None else keep.bool(), shape)
 
 
-@plant("contract")
+@plant("contract", "malformed_calls_are_refused")
 class BetaNotChecked(Kernel):
     """A beta that is not finite is accepted."""
 
@@ -178,7 +178,7 @@ class BetaNotChecked(Kernel):
         return super().check_beta(torch.as_tensor(beta).nan_to_num(), positive=positive)
 
 
-@plant("contract")
+@plant("contract", "batch_mates_do_not_matter", "batch_mates_do_not_stop_a_query")
 class ScalePerTensor(Kernel):
     """The query is quantised to 12 bits with one scale for all its rows."""
 
@@ -189,7 +189,7 @@ class ScalePerTensor(Kernel):
         return super().scores((query / unit).round() * unit, keys)
 
 
-@plant("contract")
+@plant("contract", "permuting_queries_permutes_updates")
 class RowsOfMateMixed(Kernel):
     """Of an odd number of queries, the last gets a 4096th of its neighbour's sum of exponentials."""
 
@@ -203,7 +203,7 @@ class RowsOfMateMixed(Kernel):
         return Sums(sums.base, total, sums.weighted)
 
 
-@plant("contract")
+@plant("contract", "scaling", "orthogonal_maps_commute")
 class CacheByShape(Kernel):
     """Patterns of the first call are used again for all calls with the same shape."""
 
@@ -217,7 +217,7 @@ class CacheByShape(Kernel):
         return wide
 
 
-@plant("contract", isolated=True)
+@plant("contract", "update_within_bound", isolated=True)
 class CrashesOnLongMemory(Kernel):
     """The process ends where the memory is longer than 64."""
 

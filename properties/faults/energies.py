@@ -11,7 +11,7 @@ from hopspec.properties.faults.kernel import Inputs, Kernel
 from hopspec.properties.faults.registry import plant
 
 
-@plant("energy")
+@plant("energy", "energy_within_bound")
 class LseNotOverBeta(Kernel):
     """The lse in the energy is not divided by beta."""
 
@@ -19,7 +19,7 @@ class LseNotOverBeta(Kernel):
         return super().assemble(square, largest, number, log * beta, beta)
 
 
-@plant("energy")
+@plant("energy", "status_says_what_happened")
 class CountNotOverBeta(Kernel):
     """log N is not divided by beta."""
 
@@ -27,7 +27,7 @@ class CountNotOverBeta(Kernel):
         return 0.5 * square + 0.5 * largest + number.log() - log / beta
 
 
-@plant("energy")
+@plant("energy", "three_point_identity", "gradient_is_state_minus_update")
 class NoHalfBeforeSquare(Kernel):
     """The squared length of the state is not halved."""
 
@@ -35,7 +35,7 @@ class NoHalfBeforeSquare(Kernel):
         return super().assemble(2 * square, largest, number, log, beta)
 
 
-@plant("energy")
+@plant("energy", "status_says_what_happened")
 class NoCount(Kernel):
     """log N / beta is left out."""
 
@@ -43,7 +43,7 @@ class NoCount(Kernel):
         return super().assemble(square, largest, torch.ones_like(number), log, beta)
 
 
-@plant("energy")
+@plant("energy", "energy_in_range")
 class NoLargestNorm(Kernel):
     """M**2 / 2 is left out."""
 
@@ -51,7 +51,7 @@ class NoLargestNorm(Kernel):
         return torch.zeros_like(super().largest_square(inputs))
 
 
-@plant("energy")
+@plant("energy", "status_says_what_happened")
 class MeanNormForLargest(Kernel):
     """The mean of the squared norms stands for their maximum."""
 
@@ -60,7 +60,7 @@ class MeanNormForLargest(Kernel):
         return squares / inputs.kept.sum(-1).clamp(min=1)
 
 
-@plant("energy")
+@plant("energy", "reported_energy_decreases")
 class LseWithWrongSign(Kernel):
     """The lse is added instead of subtracted."""
 
@@ -68,7 +68,7 @@ class LseWithWrongSign(Kernel):
         return super().assemble(square, largest, number, -log, beta)
 
 
-@plant("energy")
+@plant("energy", "duplicating_memories")
 class LseInHalf(Kernel):
     """The lse in the energy is rounded to bfloat16."""
 
@@ -76,7 +76,7 @@ class LseInHalf(Kernel):
         return super().assemble(square, largest, number, log.bfloat16().double(), beta)
 
 
-@plant("energy")
+@plant("energy", "masked_memory_may_hold_anything")
 class SquareInHalf(Kernel):
     """The squared length of the state is rounded to float16, and overflows there."""
 
@@ -84,7 +84,7 @@ class SquareInHalf(Kernel):
         return super().assemble(square.half().double(), largest, number, log, beta)
 
 
-@plant("energy")
+@plant("energy", "too_large_energy_is_infinite")
 class TermsInSingle(Kernel):
     """The terms of the energy are added in float32: two that are too large for it cancel to NaN."""
 
@@ -93,7 +93,7 @@ class TermsInSingle(Kernel):
         return (parts[0] - parts[1]).double()
 
 
-@plant("energy")
+@plant("energy", "too_large_energy_is_infinite")
 class OverflowIsLargest(Kernel):
     """An energy too large for its dtype is the largest finite number."""
 
@@ -101,7 +101,7 @@ class OverflowIsLargest(Kernel):
         return super().floor(energy).clamp(max=torch.finfo(torch.float32).max)
 
 
-@plant("energy")
+@plant("energy", "translating_memories")
 class CappedByQuery(Kernel):
     """The energy is cut off at |xi|**2 / 2 + M**2 / 2, as if lse were never below its constant."""
 
@@ -110,7 +110,7 @@ class CappedByQuery(Kernel):
         return torch.minimum(whole, 0.5 * square + 0.5 * largest)
 
 
-@plant("energy")
+@plant("energy", "masked_energy")
 class EnergyOfUnitState(Kernel):
     """The state is scaled to unit length before its energy is taken."""
 
@@ -121,7 +121,7 @@ class EnergyOfUnitState(Kernel):
         return super().energy(unit if query.ndim > 1 else query, memory, beta=beta, keep=keep)
 
 
-@plant("energy")
+@plant("energy", "energy_within_bound")
 class LogarithmToTheBaseTwo(Kernel):
     """log N is a logarithm to the base 2."""
 
@@ -131,7 +131,7 @@ class LogarithmToTheBaseTwo(Kernel):
         )
 
 
-@plant("energy")
+@plant("energy", "other_quantities_broadcast_too")
 class BetaOfFirstSlice(Kernel):
     """The energy divides by the beta of the first slice."""
 

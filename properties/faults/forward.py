@@ -12,7 +12,7 @@ from hopspec.properties.faults.kernel import Inputs, Kernel, Sums
 from hopspec.properties.faults.registry import plant
 
 
-@plant("forward")
+@plant("forward", "extreme_update_is_the_best_memory")
 class NoMaxSubtraction(Kernel):
     """Exponentials of the logits themselves, which overflow for large ones."""
 
@@ -20,7 +20,7 @@ class NoMaxSubtraction(Kernel):
         return torch.zeros_like(top)
 
 
-@plant("forward")
+@plant("forward", "any_finite_beta")
 class BetaAfterMax(Kernel):
     """The maximum is taken before beta multiplies the scores, so it is the minimum where beta is negative."""
 
@@ -29,7 +29,7 @@ class BetaAfterMax(Kernel):
         return torch.where((sign < 0) & least.isfinite(), least, super().tile_top(scores, sign))
 
 
-@plant("forward")
+@plant("forward", "extreme_update_is_the_best_memory")
 class MaxPerTile(Kernel):
     """One maximum for all rows of a tile: the exponentials of rows far below it vanish."""
 
@@ -38,7 +38,7 @@ class MaxPerTile(Kernel):
         return top.amax(-2, keepdim=True).expand(top.shape) if top.numel() else top
 
 
-@plant("forward")
+@plant("forward", "blocks_merge_by_log_normalizers")
 class TailTileDropped(Kernel):
     """The last, incomplete tile is left out."""
 
@@ -46,7 +46,7 @@ class TailTileDropped(Kernel):
         return super().tiles(n if n < self.block else n - n % self.block)
 
 
-@plant("forward")
+@plant("forward", "any_finite_beta")
 class TailUnmasked(Kernel):
     """The last tile is filled up with keys of score 0 that take part."""
 
@@ -60,7 +60,7 @@ class TailUnmasked(Kernel):
         return super().sums(replace(inputs, memory=padded[0], values=padded[1], kept=kept))
 
 
-@plant("forward")
+@plant("forward", "jacobian_governs_the_ball")
 class LastKeyDropped(Kernel):
     """Off by one: the last key is left out."""
 
@@ -68,7 +68,7 @@ class LastKeyDropped(Kernel):
         return super().tiles(max(n - 1, min(n, 1)))
 
 
-@plant("forward")
+@plant("forward", "strides_do_not_matter")
 class OverlappingTiles(Kernel):
     """Every tile but the first takes the last key of the one before once more."""
 
@@ -76,7 +76,7 @@ class OverlappingTiles(Kernel):
         return [slice(max(t.start - 1, 0), t.stop) for t in super().tiles(n)]
 
 
-@plant("forward")
+@plant("forward", "update_within_bound", "strides_do_not_matter", "update_decreases_energy")
 class ValuesOutOfStep(Kernel):
     """From the second tile on the values lag one behind the keys."""
 
@@ -84,7 +84,7 @@ class ValuesOutOfStep(Kernel):
         return tile if tile.start == 0 else slice(tile.start - 1, tile.stop - 1)
 
 
-@plant("forward")
+@plant("forward", "blocks_merge_by_log_normalizers")
 class TailValuesFromFirstTile(Kernel):
     """The values of a last, incomplete tile are read from the first tile."""
 
@@ -93,7 +93,7 @@ class TailValuesFromFirstTile(Kernel):
         return tile if tile.start == 0 or width == self.block else slice(self.block - width, self.block)
 
 
-@plant("forward")
+@plant("forward", "well_separated_memory_attracts", "log_normalizer_within_bound")
 class BetaTwice(Kernel):
     """Scores are multiplied by beta twice."""
 
@@ -101,7 +101,7 @@ class BetaTwice(Kernel):
         return beta * beta.abs()
 
 
-@plant("forward")
+@plant("forward", "jacobian_governs_the_ball")
 class BetaForPaddedWidth(Kernel):
     """Beta is rescaled for a width rounded up to a multiple of 8."""
 
@@ -109,7 +109,7 @@ class BetaForPaddedWidth(Kernel):
         return beta * math.sqrt(width / (width + -width % 8))
 
 
-@plant("forward")
+@plant("forward", "masked_memory_may_hold_anything")
 class BetaOnePerCentOff(Kernel):
     """Beta is one per cent too large."""
 
@@ -117,7 +117,7 @@ class BetaOnePerCentOff(Kernel):
         return beta * 1.01
 
 
-@plant("forward")
+@plant("forward", "any_finite_beta")
 class NegativeBetaFolded(Kernel):
     """A negative beta is taken for its absolute value."""
 
@@ -125,7 +125,7 @@ class NegativeBetaFolded(Kernel):
         return super().sign(beta).abs()
 
 
-@plant("forward")
+@plant("forward", "read_out_within_bound")
 class HugeBetaClamped(Kernel):
     """Beta is clamped at 10000."""
 
@@ -133,7 +133,7 @@ class HugeBetaClamped(Kernel):
         return beta.clamp(max=1e4)
 
 
-@plant("forward")
+@plant("forward", "scaling")
 class TinyBetaZeroed(Kernel):
     """A beta below 0.01 is taken for 0."""
 
@@ -141,7 +141,7 @@ class TinyBetaZeroed(Kernel):
         return torch.where(beta.abs() < 0.01, 0.0, beta)
 
 
-@plant("forward")
+@plant("forward", "beta_zero_is_the_mean")
 class ZeroBetaIsDefault(Kernel):
     """A beta of 0 is taken for "not given" and replaced by one over the square root of the width."""
 
@@ -149,7 +149,7 @@ class ZeroBetaIsDefault(Kernel):
         return torch.where(beta == 0, 1 / math.sqrt(width), beta)
 
 
-@plant("forward")
+@plant("forward", "permuting_memories_changes_nothing")
 class AccumulatorNotRescaled(Kernel):
     """The weighted sum of earlier tiles is not rescaled when the maximum grows."""
 
@@ -157,7 +157,7 @@ class AccumulatorNotRescaled(Kernel):
         return weighted + weights @ values
 
 
-@plant("forward")
+@plant("forward", "permuting_memories_changes_nothing")
 class NormaliserNotRescaled(Kernel):
     """The sum of exponentials of earlier tiles is not rescaled when the maximum grows."""
 
@@ -165,7 +165,7 @@ class NormaliserNotRescaled(Kernel):
         return total + weights.sum(-1, keepdim=True)
 
 
-@plant("forward")
+@plant("forward", "permuting_memories_changes_nothing")
 class RescaledTheWrongWay(Kernel):
     """Earlier tiles are rescaled by the inverse factor."""
 
@@ -173,7 +173,7 @@ class RescaledTheWrongWay(Kernel):
         return torch.where(old.isinf(), 0.0, self.exp(sharpness * (new - old)))
 
 
-@plant("forward")
+@plant("forward", "bad_memory_spoils_log_normalizers")
 class SmallRescalingSkipped(Kernel):
     """Earlier tiles are not rescaled where the factor is within 2 per cent of 1."""
 
@@ -182,7 +182,7 @@ class SmallRescalingSkipped(Kernel):
         return torch.where(factor > 0.98, 1.0, factor)
 
 
-@plant("forward")
+@plant("forward", "large_beta_is_the_best_memory")
 class ExpToTheBaseTwo(Kernel):
     """Exponentials to the base 2, the factor log2(e) forgotten."""
 
@@ -190,7 +190,7 @@ class ExpToTheBaseTwo(Kernel):
         return logits.exp2().float().double()
 
 
-@plant("forward")
+@plant("forward", "saturated_retrieval_is_bitwise")
 class ExpClipped(Kernel):
     """Arguments of the exponential are clipped at -10."""
 
@@ -198,7 +198,7 @@ class ExpClipped(Kernel):
         return self.exp(torch.where(logits.isinf(), logits, logits.clamp(min=-10.0)))
 
 
-@plant("forward")
+@plant("forward", "blocks_merge_by_log_normalizers")
 class ExpOffByOneInAThousand(Kernel):
     """Exponentials below exp(-1) are too large by one in a thousand."""
 
@@ -206,7 +206,7 @@ class ExpOffByOneInAThousand(Kernel):
         return torch.where(logits < -1, 1.001, 1.0) * self.exp(logits)
 
 
-@plant("forward")
+@plant("forward", "leading_dimensions_broadcast")
 class ExpByCubic(Kernel):
     """Exponentials by a cubic in the fractional part, good to one in ten thousand."""
 
@@ -218,7 +218,7 @@ class ExpByCubic(Kernel):
         return torch.where(logits.isinf(), 0.0, cubic * whole.exp2()).float().double()
 
 
-@plant("forward")
+@plant("forward", "saturated_retrieval_is_bitwise")
 class ExpAtZeroBelowOne(Kernel):
     """The exponential of 0 is an ulp below 1, in the sum only."""
 
@@ -226,7 +226,7 @@ class ExpAtZeroBelowOne(Kernel):
         return total * factor + torch.where(weights == 1, 1 - 2.0**-22, weights).sum(-1, keepdim=True)
 
 
-@plant("forward")
+@plant("forward", "masked_update_is_that_of_the_kept")
 class FarTilesSkipped(Kernel):
     """A tile whose largest logit is 6 below the maximum so far is skipped."""
 
@@ -235,7 +235,7 @@ class FarTilesSkipped(Kernel):
         return torch.where(weights.amax(-1, keepdim=True) < math.exp(-6), 0.0, weights)
 
 
-@plant("forward")
+@plant("forward", "update_within_bound")
 class FarWeightsDropped(Kernel):
     """Weights below a thousandth of the largest are dropped."""
 
@@ -244,7 +244,7 @@ class FarWeightsDropped(Kernel):
         return torch.where(weights < 1e-3, 0.0, weights)
 
 
-@plant("forward")
+@plant("forward", "one_memory_is_returned")
 class EpsilonInTheDenominator(Kernel):
     """A millionth is added to the sum of exponentials against a division by zero."""
 
@@ -252,7 +252,7 @@ class EpsilonInTheDenominator(Kernel):
         return weighted / (total + 1e-6)
 
 
-@plant("forward")
+@plant("forward", "any_finite_beta", "certified_fixed_point_is_one")
 class CoarseReciprocal(Kernel):
     """The reciprocal of the sum has 12 bits."""
 
@@ -262,7 +262,7 @@ class CoarseReciprocal(Kernel):
         return torch.where(total == 0, 0.0, weighted * coarse)
 
 
-@plant("forward")
+@plant("forward", "masked_memory_may_hold_anything")
 class LastCoordinatesIgnored(Kernel):
     """Scores ignore the coordinates beyond the last multiple of 8."""
 
@@ -272,7 +272,7 @@ class LastCoordinatesIgnored(Kernel):
         return super().scores(query[..., :whole], keys[..., :whole])
 
 
-@plant("forward")
+@plant("forward", "duplicating_memories")
 class DuplicatesMerged(Kernel):
     """Equal memories count once."""
 
@@ -282,7 +282,7 @@ class DuplicatesMerged(Kernel):
         return super().sums(replace(inputs, kept=inputs.kept & first[..., None, :]))
 
 
-@plant("forward")
+@plant("forward", "one_memory_is_returned")
 class OneMemoryShortcut(Kernel):
     """With one memory the query is returned."""
 
@@ -291,7 +291,7 @@ class OneMemoryShortcut(Kernel):
         return self.store(inputs.query, inputs.storage) if shortcut else super().update(inputs)
 
 
-@plant("forward")
+@plant("forward", "one_extreme_memory_is_returned")
 class SubnormalsFlushed(Kernel):
     """Subnormal results are flushed to zero."""
 
@@ -300,7 +300,7 @@ class SubnormalsFlushed(Kernel):
         return torch.where(stored.abs() < torch.finfo(dtype).tiny, torch.zeros_like(stored), stored)
 
 
-@plant("forward")
+@plant("forward", "duplicating_memories")
 class LogNormalizerToTheBaseTwo(Kernel):
     """The log-normalizer is a logarithm to the base 2."""
 
@@ -310,7 +310,7 @@ class LogNormalizerToTheBaseTwo(Kernel):
         return super().log_normalizer(query, memory, beta=beta, keep=keep) / math.log(2)
 
 
-@plant("forward")
+@plant("forward", "log_normalizer_within_bound", "blocks_merge_by_log_normalizers")
 class LogNormalizerOverBeta(Kernel):
     """The log-normalizer is divided by beta."""
 
@@ -322,7 +322,7 @@ class LogNormalizerOverBeta(Kernel):
         return torch.where(wide == 0, whole, whole / wide).to(whole.dtype)
 
 
-@plant("forward")
+@plant("forward", "masked_log_normalizer")
 class LogNormalizerWithoutMax(Kernel):
     """The maximum that was subtracted is not added back to the log-normalizer."""
 
@@ -330,7 +330,7 @@ class LogNormalizerWithoutMax(Kernel):
         return sums.total.log()[..., 0]
 
 
-@plant("forward")
+@plant("forward", "association_within_bound")
 class AssociationSumRoundedUp(Kernel):
     """The sum of the exponentials is rounded up to a whole number in the association."""
 
@@ -338,7 +338,7 @@ class AssociationSumRoundedUp(Kernel):
         return super().normalise(weights, torch.where(total > 0, total.ceil(), total))
 
 
-@plant("forward")
+@plant("forward", "association_within_bound")
 class AssociationIgnoresSmallWeights(Kernel):
     """Weights below 2**-12 are reported as 0."""
 
@@ -347,7 +347,7 @@ class AssociationIgnoresSmallWeights(Kernel):
         return torch.where(whole < 2.0**-12, 0.0, whole)
 
 
-@plant("forward")
+@plant("forward", "values_are_read_out_last")
 class ValuesIgnoredAtEqualWidth(Kernel):
     """Where values are as wide as the memory, the memory is read out instead."""
 
@@ -357,7 +357,7 @@ class ValuesIgnoredAtEqualWidth(Kernel):
         return super().update(inputs)
 
 
-@plant("forward")
+@plant("forward", "read_out_within_bound")
 class WideValuesScaled(Kernel):
     """Values wider than the memory come out too large by 2**-9."""
 
@@ -366,7 +366,7 @@ class WideValuesScaled(Kernel):
         return super().sums(replace(inputs, values=inputs.values * (1 + 2.0**-9)) if wide else inputs)
 
 
-@plant("forward")
+@plant("forward", "one_memory_is_returned")
 class DampedUpdate(Kernel):
     """The update goes 99 per cent of the way only."""
 
@@ -378,7 +378,7 @@ class DampedUpdate(Kernel):
         return self.store(self.spoil(state, inputs.spoilt[..., None]), inputs.storage)
 
 
-@plant("forward")
+@plant("forward", "update_in_convex_hull", "certified_ball_keeps_the_iteration")
 class OverRelaxedUpdate(Kernel):
     """The update goes 2 per cent too far."""
 
@@ -390,7 +390,7 @@ class OverRelaxedUpdate(Kernel):
         return self.store(self.spoil(state, inputs.spoilt[..., None]), inputs.storage)
 
 
-@plant("forward")
+@plant("forward", "update_is_lipschitz", "blocks_merge_by_log_normalizers")
 class TwoNearestOnly(Kernel):
     """Only the two largest logits of a tile take part."""
 
@@ -401,7 +401,7 @@ class TwoNearestOnly(Kernel):
         return torch.where(weights < weights.topk(2, dim=-1).values[..., -1:], 0.0, weights)
 
 
-@plant("forward")
+@plant("forward", "strides_do_not_matter")
 class NearTiesBroken(Kernel):
     """Memories nearly level with the best one of their tile are dropped."""
 

@@ -12,7 +12,13 @@ from hopspec.properties.faults.kernel import Inputs, Kernel, Sums
 from hopspec.properties.faults.registry import plant
 
 
-@plant("mask")
+@plant(
+    "mask",
+    "strides_of_masks_do_not_matter",
+    "masked_update_is_that_of_the_kept",
+    "masking_is_removing",
+    "masked_association",
+)
 class MaskInverted(Kernel):
     """True removes a memory."""
 
@@ -20,7 +26,7 @@ class MaskInverted(Kernel):
         return super().mask(None if keep is None else ~keep, shape)
 
 
-@plant("mask")
+@plant("mask", "empty_and_bad_rows_settle")
 class MaskOfFirstQuery(Kernel):
     """The mask of the first query is used for all."""
 
@@ -29,7 +35,7 @@ class MaskOfFirstQuery(Kernel):
         return whole[..., :1, :].expand(shape) if whole.shape[-2] else whole
 
 
-@plant("mask")
+@plant("mask", "masks_broadcast_over_leading_dimensions")
 class MaskOfFirstSlice(Kernel):
     """The mask of the first slice is used for all leading indices."""
 
@@ -39,7 +45,7 @@ class MaskOfFirstSlice(Kernel):
         return super().mask(keep.flatten(0, -3)[0], shape)
 
 
-@plant("mask")
+@plant("mask", "masking_is_removing")
 class MaskIgnoredInTail(Kernel):
     """The mask of a last, incomplete tile is ignored."""
 
@@ -48,7 +54,7 @@ class MaskIgnoredInTail(Kernel):
         return super().hide(scores, kept | some)
 
 
-@plant("mask")
+@plant("mask", "empty_rows")
 class EmptyRowNaN(Kernel):
     """An empty row is 0 / 0."""
 
@@ -56,7 +62,7 @@ class EmptyRowNaN(Kernel):
         return weighted / total
 
 
-@plant("mask")
+@plant("mask", "empty_rows")
 class FiniteSentinel(Kernel):
     """Masked scores are the least float32 instead of -inf, so that an empty row is the mean of the masked."""
 
@@ -64,7 +70,7 @@ class FiniteSentinel(Kernel):
         return torch.where(kept, scores, torch.finfo(torch.float32).min)
 
 
-@plant("mask")
+@plant("mask", "empty_and_bad_rows_settle")
 class SmallSentinel(Kernel):
     """Masked scores are -10000 instead of -inf."""
 
@@ -72,7 +78,7 @@ class SmallSentinel(Kernel):
         return torch.where(kept, scores, -1e4)
 
 
-@plant("mask")
+@plant("mask", "masked_association")
 class AdditivePenalty(Kernel):
     """Masking subtracts 30 from the score."""
 
@@ -80,7 +86,7 @@ class AdditivePenalty(Kernel):
         return torch.where(kept, scores, torch.where(kept.any(-1, keepdim=True), scores - 30.0, -math.inf))
 
 
-@plant("mask")
+@plant("mask", "masked_energy")
 class MaskedStillCounted(Kernel):
     """Masked memories are counted in the energy's number of memories."""
 
@@ -88,7 +94,7 @@ class MaskedStillCounted(Kernel):
         return torch.full(inputs.kept.shape[:-1], float(inputs.kept.shape[-1]), dtype=torch.float64)
 
 
-@plant("mask")
+@plant("mask", "masked_energy")
 class MaskedStillLargest(Kernel):
     """Masked memories take part in the energy's largest norm."""
 
@@ -96,7 +102,7 @@ class MaskedStillLargest(Kernel):
         return super().largest_square(replace(inputs, kept=torch.ones_like(inputs.kept)))
 
 
-@plant("mask")
+@plant("mask", "masked_memory_may_hold_anything")
 class MaskedNaNLeaks(Kernel):
     """Masked memories are multiplied by a weight of 0, so that a NaN among them spreads."""
 
@@ -104,7 +110,7 @@ class MaskedNaNLeaks(Kernel):
         return patterns
 
 
-@plant("mask")
+@plant("mask", "masked_log_normalizer")
 class MaskedInLogNormalizer(Kernel):
     """The log-normalizer sums over masked memories too."""
 
@@ -116,7 +122,7 @@ class MaskedInLogNormalizer(Kernel):
         return torch.where(masked.isfinite() & whole.isfinite(), whole, masked)
 
 
-@plant("mask")
+@plant("mask", "masked_association")
 class MaskedInAssociation(Kernel):
     """The association shows masked memories too."""
 
@@ -125,7 +131,7 @@ class MaskedInAssociation(Kernel):
         return super().weights(replace(inputs, kept=inputs.kept | some))
 
 
-@plant("mask")
+@plant("mask", "empty_rows")
 class EmptyLogNormalizerZero(Kernel):
     """The log-normalizer of an empty row is 0."""
 
@@ -133,14 +139,14 @@ class EmptyLogNormalizerZero(Kernel):
         return torch.where(sums.total[..., 0] == 0, 0.0, super().logarithm(sums, inputs))
 
 
-@plant("mask")
+@plant("mask", "empty_rows")
 class EmptyEnergyZero(Kernel):
     """The energy of an empty row is 0."""
 
     empty_energy = 0.0
 
 
-@plant("mask")
+@plant("mask", "retrieval_error")
 class CausalWhenSquare(Kernel):
     """With as many queries as memories the mask is taken to be causal."""
 
@@ -149,7 +155,7 @@ class CausalWhenSquare(Kernel):
         return whole.tril() if shape[-1] == shape[-2] > 1 else whole
 
 
-@plant("mask")
+@plant("mask", "masked_steps_are_applications", "masked_state_is_that_of_the_steps")
 class MaskForgottenInSteps(Kernel):
     """The mask is forgotten where several steps are made."""
 

@@ -11,7 +11,7 @@ from hopspec.properties.faults.kernel import Kernel
 from hopspec.properties.faults.registry import plant
 
 
-@plant("non-finite")
+@plant("non-finite", "bad_query_spoils_its_row_only")
 class NaNSwallowed(Kernel):
     """Rows with a NaN are computed as if it were 0."""
 
@@ -19,7 +19,7 @@ class NaNSwallowed(Kernel):
         return result
 
 
-@plant("non-finite")
+@plant("non-finite", "empty_and_bad_rows_settle")
 class NaNSpoilsAll(Kernel):
     """A NaN in one query spoils all."""
 
@@ -28,7 +28,7 @@ class NaNSpoilsAll(Kernel):
         return spoilt | (bad_query.any(-1, keepdim=True) & kept.any(-1))
 
 
-@plant("non-finite")
+@plant("non-finite", "masked_memory_may_hold_anything")
 class MaskedNaNSpoils(Kernel):
     """A NaN in a memory spoils rows that do not keep it."""
 
@@ -36,7 +36,7 @@ class MaskedNaNSpoils(Kernel):
         return super().spoilt(kept.any(-1, keepdim=True).expand(kept.shape), bad_query, bad_memory)
 
 
-@plant("non-finite")
+@plant("non-finite", "bad_memory_spoils_log_normalizers", "bad_memory_spoils_rows_that_see_it")
 class MemoryNaNSwallowed(Kernel):
     """A memory with a NaN is left out, as if it were masked."""
 
@@ -44,7 +44,7 @@ class MemoryNaNSwallowed(Kernel):
         return super().spoilt(kept, bad_query, torch.zeros_like(bad_memory))
 
 
-@plant("non-finite")
+@plant("non-finite", "masked_memory_may_hold_anything")
 class InfinityTakenForNumber(Kernel):
     """Only NaN is looked for; an infinity is computed with."""
 
@@ -52,7 +52,7 @@ class InfinityTakenForNumber(Kernel):
         return patterns.isnan().any(-1)
 
 
-@plant("non-finite")
+@plant("non-finite", "finite_in_finite_out")
 class SinglePrecisionScores(Kernel):
     """Scores are float32 and overflow where norms are 1e20."""
 
@@ -60,7 +60,7 @@ class SinglePrecisionScores(Kernel):
         return (query.float() @ keys.mT.float()).double()
 
 
-@plant("non-finite")
+@plant("non-finite", "extreme_update_is_the_best_memory")
 class BetaBeforeMax(Kernel):
     """Scores times beta are float32 before the maximum is subtracted, and overflow for a huge beta."""
 
@@ -69,7 +69,7 @@ class BetaBeforeMax(Kernel):
         return torch.where(scores == -math.inf, -math.inf, difference.double())
 
 
-@plant("non-finite")
+@plant("non-finite", "extreme_update_is_the_best_memory")
 class OverflowIsZero(Kernel):
     """Where a score is beyond float32 the weights are those of equal scores."""
 
@@ -78,15 +78,17 @@ class OverflowIsZero(Kernel):
         return torch.where(scores.abs() > torch.finfo(torch.float32).max, 0.0, scores)
 
 
-@plant("non-finite", dtype="float16")
+@plant("non-finite", "finite_in_finite_out", dtype="float16")
 class WeightedSumInStorage(Kernel):
     """The weighted sum is float16 before it is divided, and overflows for large memories."""
+
+    block = 1
 
     def grow_weighted(self, weighted: Tensor, factor: Tensor, weights: Tensor, values: Tensor) -> Tensor:
         return super().grow_weighted(weighted, factor, weights, values).half().double()
 
 
-@plant("non-finite")
+@plant("non-finite", "bad_query_spoils_its_log_normalizer")
 class NoNaNInLogNormalizer(Kernel):
     """The log-normalizer of a row with a NaN is -inf."""
 
@@ -100,7 +102,7 @@ class NoNaNInLogNormalizer(Kernel):
         )
 
 
-@plant("non-finite")
+@plant("non-finite", "bad_query_spoils_its_log_normalizer")
 class NoNaNInEnergy(Kernel):
     """The energy of a row with a NaN is +inf."""
 

@@ -25,7 +25,7 @@ def to_bits(x: Tensor, bits: int) -> Tensor:
     return torch.where(x.isfinite(), torch.ldexp(torch.round(mantissa * 2.0**bits) * 2.0**-bits, exponent), x)
 
 
-@plant("precision")
+@plant("precision", "certified_fixed_point_is_one")
 class AccumulatorInHalf(Kernel):
     """The weighted sum is bfloat16 from tile to tile."""
 
@@ -33,7 +33,7 @@ class AccumulatorInHalf(Kernel):
         return super().grow_weighted(weighted, factor, weights, values).bfloat16().double()
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "translating_memories", dtype="bfloat16")
 class AccumulatorInStorage(Kernel):
     """For bfloat16 inputs the weighted sum is bfloat16, one key at a time."""
 
@@ -43,7 +43,7 @@ class AccumulatorInStorage(Kernel):
         return super().grow_weighted(weighted, factor, weights, values).bfloat16().double()
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "blocks_merge_by_log_normalizers", dtype="bfloat16")
 class NormaliserInStorage(Kernel):
     """For bfloat16 inputs the sum of exponentials is bfloat16, one key at a time."""
 
@@ -53,7 +53,7 @@ class NormaliserInStorage(Kernel):
         return super().grow_total(total, factor, weights).bfloat16().double()
 
 
-@plant("precision")
+@plant("precision", "certified_fixed_point_is_one")
 class NormaliserInHalf(Kernel):
     """The sum of exponentials is float16 from tile to tile."""
 
@@ -61,7 +61,7 @@ class NormaliserInHalf(Kernel):
         return super().grow_total(total, factor, weights).half().double()
 
 
-@plant("precision")
+@plant("precision", "status_says_what_happened")
 class ScoresInHalf(Kernel):
     """Scores are rounded to bfloat16."""
 
@@ -69,7 +69,7 @@ class ScoresInHalf(Kernel):
         return super().scores(query, keys).bfloat16().double()
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "status_says_what_happened", dtype="bfloat16")
 class ScoresInStorage(Kernel):
     """For bfloat16 inputs scores are bfloat16, although float32 is claimed."""
 
@@ -77,7 +77,7 @@ class ScoresInStorage(Kernel):
         return super().scores(query, keys).bfloat16().double()
 
 
-@plant("precision")
+@plant("precision", "status_says_what_happened")
 class TensorFloat32(Kernel):
     """Products of scores take 11 bits of their factors."""
 
@@ -85,7 +85,7 @@ class TensorFloat32(Kernel):
         return super().scores(to_bits(query, 11), to_bits(keys, 11))
 
 
-@plant("precision")
+@plant("precision", "read_out_within_bound", "leading_dimensions_broadcast")
 class WeightsInHalf(Kernel):
     """Weights are rounded to float16 before they multiply the values."""
 
@@ -93,7 +93,7 @@ class WeightsInHalf(Kernel):
         return super().grow_weighted(weighted, factor, weights.half().double(), values)
 
 
-@plant("precision")
+@plant("precision", "translating_memories")
 class ValuesInTensorFloat32(Kernel):
     """Products of the read-out take 11 bits of the values."""
 
@@ -101,7 +101,7 @@ class ValuesInTensorFloat32(Kernel):
         return super().grow_weighted(weighted, factor, weights, to_bits(values, 11))
 
 
-@plant("precision")
+@plant("precision", "certified_fixed_point_is_one")
 class ResultInHalf(Kernel):
     """The result passes through bfloat16."""
 
@@ -109,7 +109,7 @@ class ResultInHalf(Kernel):
         return super().store(super().store(state, torch.bfloat16), dtype)
 
 
-@plant("precision", dtype="float16")
+@plant("precision", "three_point_identity", dtype="float16")
 class QueryScaledInStorage(Kernel):
     """Query and beta are multiplied in storage, which rounds the product."""
 
@@ -121,7 +121,7 @@ class QueryScaledInStorage(Kernel):
         return replace(inputs, query=torch.where(safe, scaled / sharp, inputs.query))
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "association_within_bound", dtype="bfloat16")
 class TruncatedResult(Kernel):
     """The result is cut off after 7 bits instead of rounded to 8."""
 
@@ -131,7 +131,7 @@ class TruncatedResult(Kernel):
         return super().store(torch.where(state.isfinite(), cut, state), dtype)
 
 
-@plant("precision")
+@plant("precision", "masked_memory_may_hold_anything")
 class LogNormalizerInHalf(Kernel):
     """The log-normalizer passes through bfloat16."""
 
@@ -139,7 +139,7 @@ class LogNormalizerInHalf(Kernel):
         return super().logarithm(sums, inputs).bfloat16().double()
 
 
-@plant("precision")
+@plant("precision", "other_quantities_broadcast_too")
 class AssociationInHalf(Kernel):
     """The association passes through float16."""
 
@@ -200,7 +200,7 @@ def as_ratio(x: Any) -> tuple[int, int]:
     return (signed << exponent, 1) if exponent >= 0 else (signed, 1 << -exponent)
 
 
-@plant("precision")
+@plant("precision", "saturated_retrieval_is_bitwise", "retrieval_error", "update_is_correctly_rounded")
 class RoundedTowardZero(CorrectlyRounded):
     """The exact result is rounded toward zero."""
 
@@ -208,7 +208,7 @@ class RoundedTowardZero(CorrectlyRounded):
         return numerator // denominator
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "means_are_correctly_rounded", dtype="bfloat16")
 class TiesAwayFromZero(CorrectlyRounded):
     """Ties are rounded away from zero instead of to even."""
 
@@ -216,7 +216,7 @@ class TiesAwayFromZero(CorrectlyRounded):
         return (2 * numerator + denominator) // (2 * denominator)
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "means_are_correctly_rounded", dtype="bfloat16")
 class TiesToOdd(CorrectlyRounded):
     """Ties go to the odd neighbour."""
 
@@ -225,7 +225,7 @@ class TiesToOdd(CorrectlyRounded):
         return down + (2 * rest > denominator or (2 * rest == denominator and down % 2 == 0))
 
 
-@plant("precision", dtype="bfloat16")
+@plant("precision", "means_are_correctly_rounded", dtype="bfloat16")
 class DoubleRounding(CorrectlyRounded):
     """The exact result is rounded to float32 first."""
 
@@ -233,7 +233,7 @@ class DoubleRounding(CorrectlyRounded):
         return super().round(super().round(x, FLOAT32), fmt)
 
 
-@plant("precision", dtype="float16")
+@plant("precision", "means_are_correctly_rounded", dtype="float16")
 class ExponentRangeOffByOne(CorrectlyRounded):
     """Gradual underflow begins one binade too early."""
 
@@ -241,7 +241,7 @@ class ExponentRangeOffByOne(CorrectlyRounded):
         return Format(fmt.name, fmt.precision, fmt.emin + 1, fmt.emax)
 
 
-@plant("precision", dtype="float64")
+@plant("precision", "means_are_correctly_rounded", dtype="float64")
 class OneBitTooMany(CorrectlyRounded):
     """The exact result is rounded to 54 bits before it is rounded to float64."""
 

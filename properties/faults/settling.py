@@ -14,7 +14,7 @@ from hopspec.properties.faults.registry import plant
 from hopspec.types import Settled, Status
 
 
-@plant("fixed-point")
+@plant("fixed-point", "state_is_that_of_the_steps")
 class DampedSettling(Kernel):
     """Every step of settling goes half the way."""
 
@@ -22,7 +22,7 @@ class DampedSettling(Kernel):
         return (0.5 * new.double() + 0.5 * old.double()).to(new.dtype)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "state_is_that_of_the_steps")
 class OverRelaxedSettling(Kernel):
     """Every step of settling goes 5 per cent too far."""
 
@@ -30,7 +30,7 @@ class OverRelaxedSettling(Kernel):
         return (1.05 * new.double() - 0.05 * old.double()).to(new.dtype)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnSquaredLength(Kernel):
     """Stops on the squared length of the step."""
 
@@ -38,7 +38,7 @@ class StopsOnSquaredLength(Kernel):
         return step.residual.double().square() <= step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnMeanLength(Kernel):
     """Stops on the root mean square of the step's components."""
 
@@ -46,7 +46,7 @@ class StopsOnMeanLength(Kernel):
         return step.residual.double() <= step.eps * math.sqrt(step.new.shape[-1])
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnRelativeLength(Kernel):
     """Stops on the length of the step relative to that of the state."""
 
@@ -55,7 +55,7 @@ class StopsOnRelativeLength(Kernel):
         return step.residual.double() <= step.eps * size
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class StopsOnLargestComponent(Kernel):
     """Stops on the largest component of the step."""
 
@@ -63,7 +63,7 @@ class StopsOnLargestComponent(Kernel):
         return (step.new.double() - step.old.double()).abs().amax(-1) <= step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class StopsOnEnergy(Kernel):
     """Stops when the energy falls by less than eps."""
 
@@ -72,7 +72,7 @@ class StopsOnEnergy(Kernel):
         return fall <= step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnAssociation(Kernel):
     """Stops when no weight of the association changes by more than eps."""
 
@@ -81,7 +81,7 @@ class StopsOnAssociation(Kernel):
         return (after - before).abs().amax(-1) <= step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class StopsOnWholeBatch(Kernel):
     """Stops when the step of the whole batch is at most eps long."""
 
@@ -90,7 +90,7 @@ class StopsOnWholeBatch(Kernel):
         return (whole <= step.eps).expand(step.residual.shape)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class StopsOnMeanOfBatch(Kernel):
     """Stops when the mean step of the batch is at most eps long."""
 
@@ -98,7 +98,7 @@ class StopsOnMeanOfBatch(Kernel):
         return (step.residual.double().mean() <= step.eps).expand(step.residual.shape)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "settling_ends")
 class StopsBelowEps(Kernel):
     """Stops only when the step is shorter than eps, never on equality."""
 
@@ -106,7 +106,7 @@ class StopsBelowEps(Kernel):
         return step.residual.double() < step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsAtTenthOfEps(Kernel):
     """Stops at a tenth of eps."""
 
@@ -114,7 +114,7 @@ class StopsAtTenthOfEps(Kernel):
         return step.residual.double() <= step.eps / 10
 
 
-@plant("fixed-point")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class AlwaysConverged(Kernel):
     """Everything that ends at max_steps is reported as converged."""
 
@@ -122,7 +122,7 @@ class AlwaysConverged(Kernel):
         return status.masked_fill(status == int(Status.MAX_STEPS), int(Status.CONVERGED))
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class NaNConverged(Kernel):
     """A NaN residual counts as converged."""
 
@@ -130,7 +130,7 @@ class NaNConverged(Kernel):
         return status.masked_fill(status == int(Status.NONFINITE), int(Status.CONVERGED))
 
 
-@plant("fixed-point")
+@plant("fixed-point", "state_is_that_of_the_steps")
 class PreviousStateReturned(Kernel):
     """The state before the last update is returned."""
 
@@ -149,7 +149,7 @@ class Reported(Kernel):
         return self.alter(super().settle(query, memory, **options))
 
 
-@plant("fixed-point")
+@plant("fixed-point", "masked_state_is_that_of_the_steps")
 class StepsCountedFromZero(Reported):
     """The number of steps is one too small."""
 
@@ -157,7 +157,7 @@ class StepsCountedFromZero(Reported):
         return settled._replace(steps=settled.steps - 1)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class StepsOfSlowest(Reported):
     """Every query reports the steps of the slowest."""
 
@@ -166,7 +166,7 @@ class StepsOfSlowest(Reported):
         return settled._replace(steps=steps.amax().expand(steps.shape).clone() if steps.numel() else steps)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "converged_states_are_stationary")
 class ResidualSquared(Reported):
     """The residual of a converged query is the square of the length of its step."""
 
@@ -175,7 +175,7 @@ class ResidualSquared(Reported):
         return settled._replace(residual=torch.where(small, settled.residual.square(), settled.residual))
 
 
-@plant("fixed-point")
+@plant("fixed-point", "status_says_what_happened")
 class OneStepTooMany(Kernel):
     """One more update is applied after the last step that is counted."""
 
@@ -185,7 +185,7 @@ class OneStepTooMany(Kernel):
         return settled._replace(state=state)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "status_says_what_happened")
 class EnergyOfPreviousState(Kernel):
     """The energy reported is that of the query."""
 
@@ -195,7 +195,7 @@ class EnergyOfPreviousState(Kernel):
         return settled._replace(energy=energy.expand(settled.energy.shape))
 
 
-@plant("fixed-point")
+@plant("fixed-point", "steps_are_bounded_by_the_energy")
 class NeverStops(Kernel):
     """Runs on to max_steps, whatever the residual, unless it has become 0."""
 
@@ -203,7 +203,7 @@ class NeverStops(Kernel):
         return step.residual.double() <= min(step.eps, 0.0)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "settling_ends")
 class StalledTooEarly(Kernel):
     """A query is called stalled as soon as a coarse rounding of its state repeats."""
 
@@ -213,7 +213,7 @@ class StalledTooEarly(Kernel):
         ).all(-1)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "malformed_calls_are_refused")
 class MaxStepsPlusOne(Kernel):
     """One update more than max_steps is made."""
 
@@ -221,7 +221,7 @@ class MaxStepsPlusOne(Kernel):
         return super().settle(query, memory, **{**options, "max_steps": options["max_steps"] + 1})
 
 
-@plant("fixed-point")
+@plant("fixed-point", "steps_are_applications", "trajectory_within_bound")
 class OneStepTooFew(Kernel):
     """``steps = n`` applies the update n - 1 times for n above 1."""
 
@@ -229,7 +229,7 @@ class OneStepTooFew(Kernel):
         return max(steps - 1, 1)
 
 
-@plant("fixed-point")
+@plant("fixed-point", "values_are_read_out_last")
 class ValuesInEveryStep(Kernel):
     """Where values are as wide as the memory, every step reads them out, not only the last."""
 
@@ -251,7 +251,7 @@ class ValuesInEveryStep(Kernel):
         return state
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class EmptyRowNeverConverges(Kernel):
     """The first step of an empty row counts with its full length."""
 
@@ -259,7 +259,7 @@ class EmptyRowNeverConverges(Kernel):
         return self.residual(step.new, step.old).double() <= step.eps
 
 
-@plant("fixed-point")
+@plant("fixed-point", "empty_and_bad_rows_settle")
 class NaNStopsTheBatch(Kernel):
     """One query that is not finite ends the iteration of all."""
 
@@ -268,7 +268,7 @@ class NaNStopsTheBatch(Kernel):
         return bad.any().expand(bad.shape)
 
 
-@plant("fixed-point", isolated=True)
+@plant("fixed-point", "malformed_calls_are_refused", isolated=True)
 class NoLimitOfSteps(Kernel):
     """Settling ignores max_steps, and on a cycle never ends."""
 
