@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 from contextlib import suppress
@@ -105,7 +106,8 @@ class ChildHost:
             self._start()
         try:
             self.connection.send(call)
-            if not self.connection.poll(self.timeout):
+            # Connection.poll builds a selector for every call.
+            if not select.select([self.connection], [], [], self.timeout)[0]:
                 self._stop()
                 raise Broken("hung", f"no answer within {self.timeout:g} s")
             answer = self.connection.recv()

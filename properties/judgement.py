@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from hopspec.reference import Enclosed
 from hopspec.types import AccuracyModel
 
 __all__ = ["Case", "Judgement", "all_of", "compare", "require", "within"]
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Case:
     model: AccuracyModel
     ask: Callable[[Call], Answer]
     answers: dict[Any, Answer] = field(default_factory=dict)
-    bounds: dict[Any, Array] = field(default_factory=dict)
+    bounds: dict[Any, Any] = field(default_factory=dict)
     links: dict[int, tuple[list[Array], list[Array]]] = field(default_factory=dict)
     held: list[Problem] = field(default_factory=list)
 
@@ -155,13 +158,14 @@ class Case:
             self.held.append(p)
         return answer
 
-    def remember(self, what: str, problem: Problem, compute: Callable[[], Array]) -> Array:
-        """A bound of ``problem`` under the case's model, computed once."""
+    def remember(self, what: str, problem: Problem, compute: Callable[[], R]) -> R:
+        """Something that follows from ``problem`` and the case's model, computed once."""
         key = (what, self.model.name, id(problem))
         if key not in self.bounds:
             self.bounds[key] = compute()
             self.held.append(problem)
-        return self.bounds[key]
+        result: R = self.bounds[key]
+        return result
 
     def completed(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Answer:
         """A call that must give a result.

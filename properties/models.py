@@ -55,7 +55,7 @@ def _family(storage: Format) -> tuple[AccuracyModel, ...]:
         eager,
         name=f"any-{name}",
         exp_error=HALF_EXP if half else 40 * u,
-                score_roundings=2 if half else 0,
+        score_roundings=2 if half else 0,
         pre_scale=True,
         base2=True,
         block=16,

@@ -158,7 +158,7 @@ def print_report(report: Report, console: Console) -> None:
         environment = ", ".join(f"{k} {v}" for k, v in report.environments[name].items())
         console.print(f"[bold]{name}[/] ({environment})")
         for dtype, model in models.items():
-            like = report.behaves_like.get(name, {}).get(dtype, "?")
+            like = report.behaves_like(name, dtype)
             console.print(f"  {dtype}: judged under {model}; behaves like {like}", highlight=False)
         _print_other_machine(console, report.environments[name])
     if report.cells:
@@ -238,7 +238,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "settings": settings,
         "environments": report.environments,
         "models": report.models,
-        "behaves_like": report.behaves_like,
+        "behaves_like": {n: {d: report.behaves_like(n, d) for d in ds} for n, ds in report.models.items()},
         "unusable": report.unusable,
         "regimes": dict(report.regimes),
         "cells": cells,

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from hopspec.properties.models import models_of
 from hopspec.properties.problem import Problem
 
 __all__ = ["Cell", "Failure", "Report", "Verdict"]
@@ -87,7 +88,7 @@ class Report:
         settings: what was asked for.
         environments: per implementation, what its arithmetic depends on.
         models: per implementation and dtype, the accuracy model it was judged under.
-        behaves_like: per implementation and dtype, the tightest built-in model no case violated.
+        alive: per implementation and dtype, the built-in models no case has violated.
         cells: one per property, implementation and dtype.
         regimes: how many problems of each regime were drawn.
         problems: how many problems were drawn.
@@ -99,13 +100,32 @@ class Report:
     settings: dict[str, Any]
     environments: dict[str, dict[str, str]] = field(default_factory=dict)
     models: dict[str, dict[str, str]] = field(default_factory=dict)
-    behaves_like: dict[str, dict[str, str]] = field(default_factory=dict)
+    alive: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     regimes: Counter[str] = field(default_factory=Counter)
     problems: int = 0
     seconds: float = 0.0
     interrupted: bool = False
     unusable: dict[str, str] = field(default_factory=dict)
+
+    def absorb(self, other: Report) -> None:
+        """Add what another process did of the same run."""
+        self.cells += other.cells
+        self.regimes.update(other.regimes)
+        self.problems += other.problems
+        self.interrupted |= other.interrupted
+        self.unusable = other.unusable | self.unusable
+        self.environments |= other.environments
+        self.models |= other.models
+        for name, alive in other.alive.items():
+            mine = self.alive.setdefault(name, alive)
+            for dtype, models in alive.items():
+                mine[dtype] &= models
+
+    def behaves_like(self, implementation: str, dtype: str) -> str:
+        """The tightest built-in model that no case has violated."""
+        alive = self.alive[implementation][dtype]
+        return next((m.name for m in models_of(dtype) if m.name in alive), "none of the built-in models")
 
     def of(self, clause: str, implementation: str, dtype: str) -> list[Cell]:
         """The cells of one clause, implementation and dtype."""

@@ -22,6 +22,8 @@ from hopspec.types import Capabilities, Implementation, Settled
 
 __all__ = ["QUANTITIES", "Session", "resolve"]
 
+# Comparing as integers tells NaN from NaN and zero from minus zero.
+INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded")
 
 
@@ -105,7 +107,7 @@ class Session:
         """Make one call; an exception of the implementation becomes part of the answer."""
         function = getattr(self.implementation, call.quantity)
         arguments = {name: self._put(array, call, name) for name, array in call.arguments.items()}
-        before = {name: self._bits(array) for name, array in arguments.items()}
+        before = {name: self._image(array) for name, array in arguments.items()}
         beta = arguments.get("beta", call.options.get("beta"))
         keywords = {k: v for k, v in call.options.items() if k != "beta"}
         keywords |= {k: v for k, v in arguments.items() if k not in ("query", "memory", "beta")}
@@ -115,7 +117,7 @@ class Session:
             answer = self._take(result)
         except Exception as error:
             answer = Answer(error=type(error).__name__, message=str(error))
-        mutated = tuple(name for name, array in arguments.items() if self._bits(array) != before[name])
+        mutated = tuple(name for name, array in arguments.items() if not self._same(array, before[name]))
         return replace(answer, mutated=mutated)
 
     def _put(self, array: NDArray[Any], call: Call, name: str) -> Any:
@@ -162,11 +164,24 @@ class Session:
         blocks = [self.torch.full(shape, float("nan"), dtype=dtype, device=self.device) for _ in range(2)]
         del blocks
 
-    def _bits(self, array: Any) -> bytes:
+    def _image(self, array: Any) -> Any:
+        """A copy to compare with later."""
         if self.implementation.from_array is not None:
-            return np.asarray(self.implementation.from_array(array)).tobytes()
-        plain = array.detach().cpu().clone(memory_format=self.torch.contiguous_format)
-        return bytes(plain.view(self.torch.uint8).numpy().tobytes()) if plain.numel() else b""
+            return np.array(self.implementation.from_array(array))
+        return array.clone()
+
+    def _same(self, array: Any, image: Any) -> bool:
+        """Whether the array still has the bits of its image."""
+        if self.implementation.from_array is not None:
+            return np.asarray(self.implementation.from_array(array)).tobytes() == image.tobytes()
+        if array.ndim == 0 or array.shape != image.shape:
+            return bool(array.shape == image.shape and array.item() == image.item())
+        integers = INTEGERS[array.element_size()]
+        return bool(
+            self.torch.equal(
+                array.view(getattr(self.torch, integers)), image.view(getattr(self.torch, integers))
+            )
+        )
 
     def _take(self, result: Any) -> Answer:
         parts = tuple(result) if isinstance(result, Settled) else (result,)

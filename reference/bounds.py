@@ -1,8 +1,8 @@
 r"""Proved error bounds of one update, per accuracy model (chapter 10 of the specification).
 
 Every function evaluates the formulas of its clause, with their names, in float64 from an exact
-:class:`~hopspec.reference.solution.Solution`, whose entries are accurate to a few units of 2**-53. The results
-are multiplied by ``INFLATION``: the formulas are sums of non-negative terms, so their evaluation errs
+:class:`~hopspec.reference.solution.Solution`, whose entries are accurate to a few units of 2**-53. The
+results are multiplied by ``INFLATION``: the formulas are sums of non-negative terms, so their evaluation errs
 relatively by far less than that.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,7 @@ class Arithmetic:
 
 
 @implements("MHN-BND-1")
+@lru_cache(maxsize=1024)
 def arithmetic(model: AccuracyModel, beta: float) -> Arithmetic:
     """Read the constants of an accuracy model.
 
@@ -274,6 +276,7 @@ def update_bound(
     exact: Solution,
     model: AccuracyModel,
     values: Array | None = None,
+    moved: Perturbation | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every component of the update, ``[L, dv]``.
 
@@ -286,9 +289,10 @@ def update_bound(
         exact: the exact solution of the same problem.
         model: the arithmetic claimed.
         values: what is read out, ``[N, dv]``; None for the memory.
+        moved: the perturbation, where it has been computed before.
     """
     of = arithmetic(model, beta)
-    moved = perturbation(query, memory, beta, exact, model)
+    moved = moved or perturbation(query, memory, beta, exact, model)
     source = memory if values is None else values
     kept, p, o = exact.kept, exact.weights, exact.state.hi
     used = np.asarray(kept.any(axis=0))
@@ -401,11 +405,16 @@ def association_bound(
 
 @implements("MHN-BND-3")
 def log_normalizer_bound(
-    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+    query: Array,
+    memory: Array,
+    beta: float,
+    exact: Solution,
+    model: AccuracyModel,
+    moved: Perturbation | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows."""
     of = arithmetic(model, beta)
-    moved = perturbation(query, memory, beta, exact, model)
+    moved = moved or perturbation(query, memory, beta, exact, model)
     kept, n, lost = exact.kept, moved.count, moved.count * moved.kappa
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         lower = np.where(kept, exact.weights * np.exp(-moved.theta), 0.0).sum(axis=1) - lost
@@ -422,7 +431,14 @@ def log_normalizer_bound(
 
 
 @implements("MHN-BND-4")
-def energy_bound(query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel) -> Array:
+def energy_bound(
+    query: Array,
+    memory: Array,
+    beta: float,
+    exact: Solution,
+    model: AccuracyModel,
+    moved: Perturbation | None = None,
+) -> Array:
     """Bound on ``|computed - exact|`` of every energy, ``[L]``, for ``beta > 0``; 0 in empty rows.
 
     Infinite where a term of the energy may exceed the formats: there clause MHN-ENE-6 applies.
@@ -437,7 +453,7 @@ def energy_bound(query: Array, memory: Array, beta: float, exact: Solution, mode
         norms = (np.square(query).sum(axis=1) + squares) / 2
         lse, count = np.abs(exact.log_normalizer.hi) / beta, np.log(n) / beta
         phi = (1 + of.u) / (1 - of.beta_error) - 1
-        inner = (1 + phi) * log_normalizer_bound(query, memory, beta, exact, model) / beta + phi * lse
+        inner = (1 + phi) * log_normalizer_bound(query, memory, beta, exact, model, moved) / beta + phi * lse
         inner = inner + gamma(d + 4, of.u) * norms + ((1 + model.log_error) * (1 + phi) - 1) * count
         inner = inner + 4 * (d + 1) * of.eta
         terms = lse + norms + count

@@ -23,13 +23,22 @@ __all__ = [
 EPS64 = 2.0**-52
 
 
+def perturbation(case: Case, p: Problem) -> bounds.Perturbation:
+    """The perturbation of MHN-BND-2 that the bounds of ``p`` share."""
+    return case.remember(
+        "perturbation", p, lambda: bounds.perturbation(p.query, p.memory, p.beta, p.solution, case.model)
+    )
+
+
 def update_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-2 on ``problem`` (by default the case's)."""
     p = problem or case.problem
     return case.remember(
         "update bound",
         p,
-        lambda: bounds.update_bound(p.query, p.memory, p.beta, p.solution, case.model, p.values),
+        lambda: bounds.update_bound(
+            p.query, p.memory, p.beta, p.solution, case.model, p.values, perturbation(case, p)
+        ),
     )
 
 
@@ -37,7 +46,11 @@ def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-3."""
     p = problem or case.problem
     return case.remember(
-        "log bound", p, lambda: bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model)
+        "log bound",
+        p,
+        lambda: bounds.log_normalizer_bound(
+            p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)
+        ),
     )
 
 
@@ -45,7 +58,9 @@ def energy_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-4."""
     p = problem or case.problem
     return case.remember(
-        "energy bound", p, lambda: bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model)
+        "energy bound",
+        p,
+        lambda: bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)),
     )
 
 

@@ -121,6 +121,23 @@ def one_extreme_memory_is_returned(case: Case) -> Judgement | None:
 
 
 @check("MHN-NFI-3", family="extreme", claims=("finite_range",))
+def mean_of_extreme_memories(case: Case) -> Judgement | None:
+    """At ``beta = 0`` memories of one sign next to overflow have a finite mean; their sum overflows."""
+    p = case.problem
+    if case.description.capabilities.beta_range[0] > 0:
+        return None
+    memory = np.abs(p.memory)
+    n, exponent = memory.shape[0], math.frexp(float(memory.max()))[1]
+    memory = round_to(np.ldexp(memory, case.format.emax + 1 - exponent), case.format)
+    level = p.but(memory=memory, beta=0.0)
+    mean = np.ldexp(np.ldexp(memory, -4).sum(axis=0) / n, 4)
+    expected = np.broadcast_to(mean, p.query.shape)
+    slack = (4 + 2 * n) * case.format.unit_roundoff * memory.max(axis=0)
+    slack = slack + 2.0 ** max(case.format.least_exponent, -1074)
+    return within("update", case.value("retrieve", level), expected, np.broadcast_to(slack, p.query.shape))
+
+
+@check("MHN-NFI-3", family="extreme", claims=("finite_range",))
 def extreme_update_is_the_best_memory(case: Case) -> Judgement | None:
     """Where one memory is ahead by far more than any rounding, it is what comes back."""
     p = case.problem
@@ -159,9 +176,11 @@ def too_large_energy_is_infinite(case: Case) -> Judgement | None:
     got = case.value("energy")
     sound = bool((~np.isnan(got) & (got > -np.inf)).all())
     judged = [require("energy", sound, got.tolist(), "a number or +inf")]
-    gap = np.abs(length(p.query / 2.0**300) - length(p.memory / 2.0**300).max()) * 2.0**300
+    top = max(np.abs(p.query).max(), np.abs(p.memory).max()) or 1.0
     output = case.model.output
-    certainly = gap / 2 > float(output.largest) / np.maximum(gap, 1.0) * 2
+    with np.errstate(over="ignore", under="ignore"):
+        gap = np.abs(length(p.query / top) - length(p.memory / top).max()) * top
+        certainly = gap / 2 > float(output.largest) / np.maximum(gap, 1.0) * 2
     if certainly.any():
         infinite = bool((got[certainly] == np.inf).all())
         judged.append(require("energy", infinite, got[certainly].tolist(), "+inf"))

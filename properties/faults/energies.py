@@ -19,7 +19,7 @@ class LseNotOverBeta(Kernel):
         return super().assemble(square, largest, number, log * beta, beta)
 
 
-@plant("energy", "status_says_what_happened")
+@plant("energy", "energy_within_bound")
 class CountNotOverBeta(Kernel):
     """log N is not divided by beta."""
 
@@ -35,7 +35,7 @@ class NoHalfBeforeSquare(Kernel):
         return super().assemble(2 * square, largest, number, log, beta)
 
 
-@plant("energy", "status_says_what_happened")
+@plant("energy", "energy_within_bound")
 class NoCount(Kernel):
     """log N / beta is left out."""
 
@@ -51,7 +51,7 @@ class NoLargestNorm(Kernel):
         return torch.zeros_like(super().largest_square(inputs))
 
 
-@plant("energy", "status_says_what_happened")
+@plant("energy", "energy_within_bound")
 class MeanNormForLargest(Kernel):
     """The mean of the squared norms stands for their maximum."""
 
@@ -68,7 +68,7 @@ class LseWithWrongSign(Kernel):
         return super().assemble(square, largest, number, -log, beta)
 
 
-@plant("energy", "duplicating_memories")
+@plant("energy", "energy_within_bound")
 class LseInHalf(Kernel):
     """The lse in the energy is rounded to bfloat16."""
 

@@ -46,7 +46,7 @@ class TailTileDropped(Kernel):
         return super().tiles(n if n < self.block else n - n % self.block)
 
 
-@plant("forward", "any_finite_beta")
+@plant("forward", "log_normalizer_within_bound")
 class TailUnmasked(Kernel):
     """The last tile is filled up with keys of score 0 that take part."""
 
@@ -109,7 +109,7 @@ class BetaForPaddedWidth(Kernel):
         return beta * math.sqrt(width / (width + -width % 8))
 
 
-@plant("forward", "masked_memory_may_hold_anything")
+@plant("forward", "update_within_bound")
 class BetaOnePerCentOff(Kernel):
     """Beta is one per cent too large."""
 

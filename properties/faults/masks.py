@@ -26,7 +26,7 @@ class MaskInverted(Kernel):
         return super().mask(None if keep is None else ~keep, shape)
 
 
-@plant("mask", "empty_and_bad_rows_settle")
+@plant("mask", "masked_update_is_that_of_the_kept")
 class MaskOfFirstQuery(Kernel):
     """The mask of the first query is used for all."""
 
@@ -70,7 +70,7 @@ class FiniteSentinel(Kernel):
         return torch.where(kept, scores, torch.finfo(torch.float32).min)
 
 
-@plant("mask", "empty_and_bad_rows_settle")
+@plant("mask", "empty_rows")
 class SmallSentinel(Kernel):
     """Masked scores are -10000 instead of -inf."""
 

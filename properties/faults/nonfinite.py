@@ -19,7 +19,7 @@ class NaNSwallowed(Kernel):
         return result
 
 
-@plant("non-finite", "empty_and_bad_rows_settle")
+@plant("non-finite", "bad_query_spoils_its_row_only")
 class NaNSpoilsAll(Kernel):
     """A NaN in one query spoils all."""
 
@@ -78,7 +78,7 @@ class OverflowIsZero(Kernel):
         return torch.where(scores.abs() > torch.finfo(torch.float32).max, 0.0, scores)
 
 
-@plant("non-finite", "finite_in_finite_out", dtype="float16")
+@plant("non-finite", "mean_of_extreme_memories", dtype="float16")
 class WeightedSumInStorage(Kernel):
     """The weighted sum is float16 before it is divided, and overflows for large memories."""
 

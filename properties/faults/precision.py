@@ -61,7 +61,7 @@ class NormaliserInHalf(Kernel):
         return super().grow_total(total, factor, weights).half().double()
 
 
-@plant("precision", "status_says_what_happened")
+@plant("precision", "update_within_bound")
 class ScoresInHalf(Kernel):
     """Scores are rounded to bfloat16."""
 

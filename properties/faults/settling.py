@@ -55,7 +55,7 @@ class StopsOnRelativeLength(Kernel):
         return step.residual.double() <= step.eps * size
 
 
-@plant("fixed-point", "empty_and_bad_rows_settle")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnLargestComponent(Kernel):
     """Stops on the largest component of the step."""
 
@@ -63,7 +63,7 @@ class StopsOnLargestComponent(Kernel):
         return (step.new.double() - step.old.double()).abs().amax(-1) <= step.eps
 
 
-@plant("fixed-point", "empty_and_bad_rows_settle")
+@plant("fixed-point", "stops_at_the_first_small_step")
 class StopsOnEnergy(Kernel):
     """Stops when the energy falls by less than eps."""
 
@@ -81,7 +81,7 @@ class StopsOnAssociation(Kernel):
         return (after - before).abs().amax(-1) <= step.eps
 
 
-@plant("fixed-point", "empty_and_bad_rows_settle")
+@plant("fixed-point", "batch_mates_do_not_stop_a_query")
 class StopsOnWholeBatch(Kernel):
     """Stops when the step of the whole batch is at most eps long."""
 
@@ -90,7 +90,7 @@ class StopsOnWholeBatch(Kernel):
         return (whole <= step.eps).expand(step.residual.shape)
 
 
-@plant("fixed-point", "empty_and_bad_rows_settle")
+@plant("fixed-point", "batch_mates_do_not_stop_a_query")
 class StopsOnMeanOfBatch(Kernel):
     """Stops when the mean step of the batch is at most eps long."""
 
@@ -157,7 +157,7 @@ class StepsCountedFromZero(Reported):
         return settled._replace(steps=settled.steps - 1)
 
 
-@plant("fixed-point", "empty_and_bad_rows_settle")
+@plant("fixed-point", "stops_at_the_first_small_step", "empty_and_bad_rows_settle")
 class StepsOfSlowest(Reported):
     """Every query reports the steps of the slowest."""
 
@@ -213,12 +213,12 @@ class StalledTooEarly(Kernel):
         ).all(-1)
 
 
-@plant("fixed-point", "malformed_calls_are_refused")
+@plant("fixed-point", "settling_ends")
 class MaxStepsPlusOne(Kernel):
     """One update more than max_steps is made."""
 
     def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
-        return super().settle(query, memory, **{**options, "max_steps": options["max_steps"] + 1})
+        return super().settle(query, memory, **{**options, "max_steps": options.get("max_steps", 1000) + 1})
 
 
 @plant("fixed-point", "steps_are_applications", "trajectory_within_bound")
@@ -268,7 +268,7 @@ class NaNStopsTheBatch(Kernel):
         return bad.any().expand(bad.shape)
 
 
-@plant("fixed-point", "malformed_calls_are_refused", isolated=True)
+@plant("fixed-point", "settling_ends", isolated=True)
 class NoLimitOfSteps(Kernel):
     """Settling ignores max_steps, and on a cycle never ends."""
 

@@ -1,0 +1,237 @@
+"""Draws problems, asks every implementation, and lets every property judge every answer."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, target
+
+from hopspec.properties.calls import Broken
+from hopspec.properties.checks import CHECKS, Check
+from hopspec.properties.digits import digit_problems
+from hopspec.properties.families import FAMILIES
+from hopspec.properties.judgement import Case, Judgement
+from hopspec.properties.models import models_of
+from hopspec.properties.options import PROFILES, Options
+from hopspec.properties.problem import Problem
+from hopspec.properties.reducer import reduce_problem
+from hopspec.properties.results import Cell, Failure, Report
+from hopspec.properties.subject import Subject, start
+
+__all__ = ["explore_families"]
+
+ROUNDS = 40
+MODEL_WITNESSES = ("update_within_bound", "update_of_digits_within_bound")
+
+Progress = Callable[[str, int, int], None]
+
+
+class Run:
+    """The state of one verification."""
+
+    def __init__(
+        self, options: Options, subjects: list[Subject], report: Report, families: Sequence[str]
+    ) -> None:
+        self.options = options
+        self.families = families
+        self.subjects = subjects
+        self.report = report
+        self.profile = PROFILES[options.profile]
+        self.needed = options.examples or self.profile.cases
+        self.checks = [c for c in CHECKS if not options.clauses or c.clause in options.clauses]
+        self.cells: dict[tuple[str, str, str], Cell] = {}
+        for subject in subjects:
+            for dtype in subject.dtypes:
+                self._add_cells(subject, dtype)
+
+    def _add_cells(self, subject: Subject, dtype: str) -> None:
+        judged = [
+            c
+            for c in self.checks
+            if (c.family != "digits" or self.options.data == "digits") and (not c.dtypes or dtype in c.dtypes)
+        ]
+        unclaimed = {c.name: c.unclaimed(subject.description, subject.models[dtype]) for c in judged}
+        # A clause's cases are shared among its claimed properties, but each sees enough of them to bite.
+        sharing = Counter(c.clause for c in judged if c.family != "digits" and not unclaimed[c.name])
+        for check in judged:
+            if unclaimed[check.name]:
+                needed = self.profile.observed if check.possible(subject.description) else 0
+            elif check.family == "digits":
+                needed = min(self.profile.digits, self.needed)
+            else:
+                needed = math.ceil(self.needed / min(sharing[check.clause], 2))
+            if check.family not in self.families:
+                continue
+            cell = Cell(check.clause, check.name, subject.name, dtype, unclaimed[check.name], needed)
+            self.cells[subject.name, dtype, check.name] = cell
+            self.report.cells.append(cell)
+
+    def wanting(self, family: str) -> list[Cell]:
+        """Cells of a family that have not had all their cases."""
+        names = {c.name for c in self.checks if c.family == family}
+        stopped = {s.name for s in self.subjects if s.stopped}
+        return [
+            c
+            for c in self.cells.values()
+            if c.check in names and c.cases < c.needed and c.implementation not in stopped
+        ]
+
+    def visit(self, problem: Problem, family: str) -> float:
+        """Let every property of the family judge every implementation on ``problem``; the tightest ratio."""
+        self.report.problems += 1
+        self.report.regimes.update(problem.regimes)
+        return max((self._visit_subject(problem, family, s) for s in self.subjects), default=0.0)
+
+    def _visit_subject(self, problem: Problem, family: str, subject: Subject) -> float:
+        limit = subject.description.capabilities.max_size
+        if limit and problem.query.shape[0] * problem.memory.size > limit:
+            return 0.0
+        checks = [c for c in self.checks if c.family == family]
+        tightest = 0.0
+        for dtype in subject.dtypes:
+            if dtype not in problem.formats or subject.stopped:
+                continue
+            case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
+            for check in checks:
+                cell = self.cells.get((subject.name, dtype, check.name))
+                if cell is not None and cell.cases < cell.needed:
+                    tightest = max(tightest, self._judge(cell, check, case, subject))
+        return tightest
+
+    def _judge(self, cell: Cell, check: Check, case: Case, subject: Subject) -> float:
+        failure: Failure | None = None
+        try:
+            judgement = check.judge(case)
+        except Broken as broken:
+            if broken.kind == "stopped":
+                return 0.0
+            failure = Failure(case.problem, check.name, broken.kind, broken.message)
+        else:
+            if judgement is None or judgement.compared == 0:
+                cell.outside += 1
+                return 0.0
+            cell.compared += judgement.compared
+            if judgement.ratio <= 1:
+                cell.worst = max(cell.worst, judgement.ratio)
+            else:
+                failure = failure_of(judgement, case.problem, check.name)
+        cell.cases += 1
+        if check.name in MODEL_WITNESSES:
+            self._compare_models(check, case, subject)
+        if failure is not None:
+            cell.broken += 1
+            if cell.failure is None or failure.problem.size < cell.failure.problem.size:
+                cell.failure = failure
+            return 0.0
+        return cell.worst
+
+    def _compare_models(self, check: Check, case: Case, subject: Subject) -> None:
+        alive = subject.alive[case.dtype]
+        for model in models_of(case.dtype):
+            if model.name not in alive:
+                continue
+            with suppress(Broken):
+                judgement = check.judge(replace(case, model=model))
+                if judgement is None or judgement.ratio <= 1:
+                    continue
+            alive.discard(model.name)
+
+    def explore(self, family: str, progress: Callable[[int, int], None]) -> None:
+        """Draw problems of one family until every cell has its cases."""
+        started = len(self.wanting(family))
+        if family == "digits":
+            for problem in digit_problems(self.profile.digits, self.options.seed):
+                self.visit(problem, family)
+                progress(started - len(self.wanting(family)), started)
+            return
+        for attempt in range(ROUNDS):
+            if not self.wanting(family):
+                break
+            count = max(8, self.needed // 2)
+
+            @hypothesis.seed(self.options.seed * 1000 + attempt)
+            @hypothesis.settings(
+                max_examples=count,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate, Phase.target],
+                suppress_health_check=list(HealthCheck),
+            )
+            @hypothesis.given(FAMILIES[family]())
+            def draw(problem: Problem) -> None:
+                if self.wanting(family):
+                    tightest = self.visit(problem, family)
+                    progress(started - len(self.wanting(family)), started)
+                    if 0 < tightest <= 1:
+                        target(tightest, label="error over bound")
+
+            draw()
+
+    def shrink(self, progress: Callable[[int, int], None]) -> None:
+        """Replace each failing problem by the smallest one found."""
+        by_name = {c.name: c for c in self.checks}
+        broken = [c for c in self.cells.values() if c.failure is not None and not c.unclaimed]
+        subjects = {s.name: s for s in self.subjects}
+        first = list({(c.clause, c.implementation): c for c in reversed(broken)}.values())
+        each = min(self.profile.shrink_seconds, self.profile.shrink_total / max(len(first), 1))
+        for done, cell in enumerate(first):
+            subject, check = subjects[cell.implementation], by_name[cell.check]
+            assert cell.failure is not None
+            if cell.failure.kind in ("hung", "crashed") or subject.stopped:
+                continue
+            again = partial(judged_again, check=check, subject=subject, dtype=cell.dtype)
+            smallest = reduce_problem(cell.failure.problem, lambda p, again=again: again(p) is not None, each)  # type: ignore[misc]
+            cell.failure = again(smallest) or cell.failure
+            progress(done + 1, len(first))
+
+
+def failure_of(judgement: Judgement, problem: Problem, check: str) -> Failure:
+    """A failure from a judgement that does not hold."""
+    j = judgement
+    return Failure(problem, check, "bound", j.what, j.got, j.expected, j.bound, j.ratio)
+
+
+def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -> Failure | None:
+    """The failure of a property on another problem, if it fails there too."""
+    if dtype not in problem.formats:
+        return None
+    case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
+    try:
+        judgement = check.judge(case)
+    except Broken as broken:
+        if broken.kind == "stopped":
+            return None
+        return Failure(case.problem, check.name, broken.kind, broken.message)
+    except (ArithmeticError, ValueError, IndexError):
+        # A problem made smaller may leave the domain a property was written for: no smaller failure.
+        return None
+    if judgement is None or judgement.ratio <= 1:
+        return None
+    return failure_of(judgement, case.problem, check.name)
+
+
+def explore_families(options: Options, families: Sequence[str], progress: Progress) -> Report:
+    """Verify the properties of some families; an interrupt ends it early with what was done."""
+    report = Report(settings={**vars(options)})
+    subjects: list[Subject] = []
+    try:
+        subjects = start(options, report)
+        run = Run(options, subjects, report, families)
+        for family in families:
+            run.explore(family, partial(progress, family))
+        run.shrink(partial(progress, "smallest failing inputs"))
+    except KeyboardInterrupt:
+        report.interrupted = True
+    finally:
+        for subject in subjects:
+            subject.close()
+    for subject in subjects:
+        if subject.stopped:
+            report.unusable[subject.name] = subject.stopped
+    return report

@@ -1,0 +1,64 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PROFILES", "Options", "Profile"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is done.
+
+    Args:
+        cases: cases every claimed property gets in every dtype.
+        observed: cases a property that is not claimed gets.
+        digits: problems made of handwritten digits.
+        shrink_seconds: time to look for a smaller failing input, per clause.
+        shrink_total: the same, for all clauses together.
+    """
+
+    cases: int
+    observed: int
+    digits: int
+    shrink_seconds: float
+    shrink_total: float
+
+
+PROFILES = {
+    "quick": Profile(cases=20, observed=3, digits=20, shrink_seconds=0.5, shrink_total=2.0),
+    "default": Profile(cases=100, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
+    "thorough": Profile(cases=1000, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to verify and how.
+
+    Args:
+        targets: implementations, as the command line takes them.
+        dtypes: names of formats; empty for all that are claimed.
+        device: device the implementations run on.
+        seed: seed of every draw.
+        profile: name in :data:`PROFILES`.
+        examples: cases per property and dtype, in place of the profile's.
+        model: accuracy model in place of the claimed ones.
+        data: ``"digits"`` adds problems on real data.
+        clauses: only these clauses; empty for all.
+        in_process: run the implementations in this process.
+        timeout: seconds one call may take.
+    """
+
+    targets: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
+    device: str = "cpu"
+    seed: int = 0
+    profile: str = "default"
+    examples: int | None = None
+    model: str | None = None
+    data: str | None = None
+    clauses: tuple[str, ...] = ()
+    in_process: bool = False
+    timeout: float = 20.0

@@ -1,0 +1,85 @@
+"""A second process that explores some of the families: ``python -m hopspec.properties.part FD``."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from hopspec.properties.exploration import explore_families
+from hopspec.properties.options import Options
+from hopspec.properties.results import Report
+
+__all__ = ["Part"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class Part:
+    """The parent's handle on a process that explores ``families``."""
+
+    def __init__(self, options: Options, families: Sequence[str]) -> None:
+        self.connection, theirs = Pipe()
+        command = [sys.executable, "-m", "hopspec.properties.part", str(theirs.fileno())]
+        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
+        theirs.close()
+        self.connection.send((options, list(families)))
+        self.report: Report | None = None
+
+    def relay(self, progress: Progress) -> None:
+        """Pass on the progress that has been reported so far."""
+        while self.report is None and self.connection.poll():
+            self._receive(progress)
+
+    def result(self, progress: Progress) -> Report:
+        """Wait for the report, passing on progress."""
+        while self.report is None:
+            self._receive(progress)
+        return self.report
+
+    def _receive(self, progress: Progress) -> None:
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            raise RuntimeError(f"the second process ended with exit status {self.process.wait()}") from None
+        if isinstance(message, Report):
+            self.report = message
+        else:
+            progress(*message)
+
+    def interrupt(self) -> None:
+        """Ask the process to end early with what was done."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the process."""
+        with suppress(OSError):
+            self.connection.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    """Explore the families the parent names and send the report."""
+    # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _interrupted)
+    connection = Connection(int(arguments[0]))
+    options, families = connection.recv()
+    report = explore_families(options, families, lambda *stage: connection.send(stage))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection.send(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

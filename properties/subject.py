@@ -1,0 +1,78 @@
+"""One implementation under test, and how it is started."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from hopspec.properties.calls import Answer, Broken, Call, Description
+from hopspec.properties.host import ChildHost, Host, InProcessHost, NotUsable
+from hopspec.properties.models import loosest, model_named, models_of
+from hopspec.properties.options import Options
+from hopspec.properties.results import Report
+from hopspec.types import AccuracyModel
+
+__all__ = ["Subject", "start"]
+
+# Crashes after which an implementation is given up.
+MISHAPS = 3
+
+
+class Subject:
+    """One implementation under test."""
+
+    def __init__(self, host: Host, options: Options) -> None:
+        self.host = host
+        self.description: Description = host.description
+        self.name = self.description.name
+        claimed = self.description.capabilities.dtypes
+        self.dtypes = tuple(d for d in claimed if not options.dtypes or d in options.dtypes)
+        self.models = {d: self._model(d, options.model) for d in self.dtypes}
+        self.alive = {d: {m.name for m in models_of(d)} for d in self.dtypes}
+        self.mishaps = 0
+        self.stopped = ""
+
+    def _model(self, dtype: str, name: str | None) -> AccuracyModel:
+        if name is not None:
+            return model_named(name, dtype)
+        own = [m for m in self.description.accuracy if m.storage.name == dtype]
+        return own[0] if own else loosest(dtype)
+
+    def ask(self, call: Call) -> Answer:
+        """One call; a hang or too many crashes stop the implementation."""
+        if self.stopped:
+            raise Broken("stopped", self.stopped)
+        try:
+            return self.host.ask(call)
+        except Broken as mishap:
+            self.mishaps += 1
+            if mishap.kind == "hung" or self.mishaps >= MISHAPS:
+                self.stopped = f"{mishap.kind}: {mishap.message}"
+            raise
+
+    def close(self) -> None:
+        """Release the implementation."""
+        with suppress(OSError):
+            self.host.close()
+
+
+def start(options: Options, report: Report) -> list[Subject]:
+    """Start every implementation that can be; the report says why the others cannot."""
+    subjects = []
+    for name in options.targets:
+        try:
+            if options.in_process:
+                subject = Subject(InProcessHost(name, options.device), options)
+            else:
+                subject = Subject(ChildHost(name, options.device, options.timeout), options)
+        except NotUsable as error:
+            report.unusable[name] = str(error)
+            continue
+        if not subject.dtypes:
+            subject.close()
+            report.unusable[name] = f"claims none of {', '.join(options.dtypes)}"
+            continue
+        subjects.append(subject)
+        report.environments[subject.name] = subject.description.environment
+        report.models[subject.name] = {d: m.name for d, m in subject.models.items()}
+        report.alive[subject.name] = subject.alive
+    return subjects
