@@ -18,7 +18,7 @@ from hopspec.properties.results import Report
 __all__ = ["PROFILES", "Options", "verify"]
 
 # About half of the work of a whole run, by measurement; the other families go to a second process.
-FIRST_SHARE = ("digits", "general", "values", "single")
+FIRST_SHARE = ("general", "masked")
 
 
 def verify(options: Options, progress: Callable[[str, int, int], None] = lambda *_: None) -> Report:

@@ -173,7 +173,7 @@ class Session:
     def _same(self, array: Any, image: Any) -> bool:
         """Whether the array still has the bits of its image."""
         if self.implementation.from_array is not None:
-            return np.asarray(self.implementation.from_array(array)).tobytes() == image.tobytes()
+            return bool(np.asarray(self.implementation.from_array(array)).tobytes() == image.tobytes())
         if array.ndim == 0 or array.shape != image.shape:
             return bool(array.shape == image.shape and array.item() == image.item())
         integers = INTEGERS[array.element_size()]
