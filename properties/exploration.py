@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, target
 from hopspec.properties.calls import Broken
 from hopspec.properties.checks import CHECKS, Check
 from hopspec.properties.digits import digit_problems
-from hopspec.properties.families import FAMILIES
+from hopspec.properties.families import problems
 from hopspec.properties.judgement import Case, Judgement
 from hopspec.properties.models import models_of
 from hopspec.properties.options import PROFILES, Options
@@ -163,7 +163,7 @@ class Run:
                 phases=[Phase.generate, Phase.target],
                 suppress_health_check=list(HealthCheck),
             )
-            @hypothesis.given(FAMILIES[family]())
+            @hypothesis.given(problems(family, self.options.seed))
             def draw(problem: Problem) -> None:
                 if self.wanting(family):
                     tightest = self.visit(problem, family)

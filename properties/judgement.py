@@ -76,7 +76,12 @@ def _worst(what: str, actual: Array, expected: Array, error: Array, bound: Array
     at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     index = "" if ratio.ndim == 0 else str([int(i) for i in at])
     return Judgement(
-        float(ratio[at]), f"{what}{index}", f"{actual[at]!r}", f"{expected[at]!r}", float(bound[at]), count
+        float(ratio[at]),
+        f"{what}{index}",
+        repr(float(actual[at])),
+        repr(float(expected[at])),
+        float(bound[at]),
+        count,
     )
 
 

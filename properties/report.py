@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from hopspec.properties.results import Cell, Failure, Report, Verdict
 __all__ = ["as_json", "print_report", "reproduction", "write_json"]
 
 DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
+REFERENCES = {
+    "retrieve": "update",
+    "log_normalizer": "log_normalizer",
+    "energy": "energy",
+    "association": "association",
+    "settle": "settle",
+}
 STYLES = {
     Verdict.HOLDS: "green",
     Verdict.BROKEN: "bold red",
@@ -72,33 +80,34 @@ def _table(report: Report) -> Table:
     return table
 
 
+def _literal(rows: object) -> str:
+    """Python source of nested lists of numbers; ``repr`` of a float gives it back exactly."""
+    return re.sub(r"\b(nan|inf)\b", r"float('\1')", repr(rows))
+
+
 def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu") -> str:
-    """Python that makes the failing call again, every number exact."""
+    """Python that makes the failing call and the exact one, every number exact."""
     p = failure.problem
+    wanted = load_clauses()[cell.clause].quantities
+    quantity = next((q for q in wanted if q in REFERENCES), "retrieve")
     lines = [
-        "import numpy as np, torch",
+        "import torch, hopspec.reference",
         "from hopspec.properties.session import resolve",
-        f"f = resolve({target!r}).retrieve",
-        "def exact(rows): return torch.tensor(np.vectorize(float.fromhex, otypes=[float])(np.array(rows)))",
         f"put = dict(dtype=torch.{cell.dtype}, device={device!r})",
-        f"query = exact({p.as_dict()['query']!r}).to(**put)",
-        f"memory = exact({p.as_dict()['memory']!r}).to(**put)",
+        f"query = torch.tensor({_literal(p.query.tolist())}, dtype=torch.float64).to(**put)",
+        f"memory = torch.tensor({_literal(p.memory.tolist())}, dtype=torch.float64).to(**put)",
     ]
-    extra = ""
+    extra = f"beta={p.beta!r}"
     if p.keep is not None:
         lines.append(f"keep = torch.tensor({p.keep.tolist()!r}, device={device!r})")
         extra += ", keep=keep"
     if p.values is not None:
-        lines.append(f"values = exact({p.as_dict()['values']!r}).to(**put)")
+        lines.append(f"values = torch.tensor({_literal(p.values.tolist())}, dtype=torch.float64).to(**put)")
         extra += ", values=values"
-    lines.append(f"print(f(query, memory, beta={p.beta!r}{extra}))")
-    inputs = "query.tolist(), memory.tolist()"
-    extra = extra.replace("keep=keep", "keep=keep.tolist()").replace(
-        "values=values", "values=values.tolist()"
-    )
-    lines.append(
-        f"import hopspec.reference; print(hopspec.reference.update({inputs}, beta={p.beta!r}{extra}))"
-    )
+    if quantity == "settle":
+        extra += f", eps={p.eps!r}, max_steps={p.max_steps}"
+    lines.append(f"print(resolve({target!r}).{quantity}(query, memory, {extra}))")
+    lines.append(f"print(hopspec.reference.{REFERENCES[quantity]}(query, memory, {extra}))")
     return "\n".join(lines)
 
 

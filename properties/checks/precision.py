@@ -37,7 +37,9 @@ def update_is_correctly_rounded(case: Case) -> Judgement | None:
     if wrong:
         at = np.unravel_index(int(np.argmax(error > bound)), error.shape)
         index = str([int(i) for i in at])
-        return Judgement(float("inf"), f"update{index}", repr(got[at]), repr(nearest[at]), 0.0, got.size)
+        return Judgement(
+            float("inf"), f"update{index}", repr(float(got[at])), repr(float(nearest[at])), 0.0, got.size
+        )
     return judged
 
 
