@@ -225,7 +225,8 @@ def explore_families(options: Options, families: Sequence[str], progress: Progre
         run = Run(options, subjects, report, families)
         for family in families:
             run.explore(family, partial(progress, family))
-        run.shrink(partial(progress, "smallest failing inputs"))
+        if options.shrink:
+            run.shrink(partial(progress, "smallest failing inputs"))
     except KeyboardInterrupt:
         report.interrupted = True
     finally:

@@ -49,6 +49,7 @@ class Options:
         clauses: only these clauses; empty for all.
         in_process: run the implementations in this process.
         timeout: seconds one call may take.
+        shrink: whether to look for smaller failing inputs.
     """
 
     targets: tuple[str, ...]
@@ -62,3 +63,4 @@ class Options:
     clauses: tuple[str, ...] = ()
     in_process: bool = False
     timeout: float = 20.0
+    shrink: bool = True

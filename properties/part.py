@@ -29,23 +29,31 @@ class Part:
         theirs.close()
         self.connection.send((options, list(families)))
         self.report: Report | None = None
+        self.ended = False
 
     def relay(self, progress: Progress) -> None:
         """Pass on the progress that has been reported so far."""
-        while self.report is None and self.connection.poll():
+        while self.report is None and not self.ended and self.connection.poll():
             self._receive(progress)
 
     def result(self, progress: Progress) -> Report:
-        """Wait for the report, passing on progress."""
-        while self.report is None:
+        """Wait for the report, passing on progress.
+
+        Raises:
+            RuntimeError: if the process ended without a report; its own message is on standard error.
+        """
+        while self.report is None and not self.ended:
             self._receive(progress)
+        if self.report is None:
+            raise RuntimeError(f"the second process ended with exit status {self.process.wait()}")
         return self.report
 
     def _receive(self, progress: Progress) -> None:
         try:
             message = self.connection.recv()
         except (EOFError, OSError):
-            raise RuntimeError(f"the second process ended with exit status {self.process.wait()}") from None
+            self.ended = True
+            return
         if isinstance(message, Report):
             self.report = message
         else:

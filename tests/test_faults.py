@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 import torch
 
-from hopspec.properties import runner
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.faults import FAULTS, KINDS, RIGHT, Fault
 from hopspec.properties.faults.kernel import DTYPES
@@ -23,19 +21,14 @@ SEEDS = 3
 EXAMPLES = 40
 
 
-@pytest.fixture(autouse=True)
-def _no_shrinking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that does not look for smaller inputs."""
-    monkeypatch.setitem(runner.PROFILES, "survey", replace(runner.PROFILES["quick"], shrink_total=0.0))
-
-
 def survey(target: str, dtype: str, clauses: tuple[str, ...] = (), *, isolated: bool = False) -> Report:
     """Verify one implementation in one dtype."""
     return verify(
         Options(
             targets=(target,),
             dtypes=(dtype,),
-            profile="survey",
+            profile="quick",
+            shrink=False,
             clauses=clauses,
             examples=EXAMPLES if clauses else None,
             in_process=not isolated,

@@ -52,9 +52,7 @@ def test_block_edges_and_long_memories_occur() -> None:
 def test_weights_are_mixed_in_many_problems() -> None:
     found = drawn("general", 200)
     mixed = sum(bool(((p.solution.weights > 0.05).sum(axis=1) >= 2).any()) for p in found)
-    near_ties = sum(
-        bool((np.abs(np.diff(np.sort(p.solution.logits, axis=1))) < 1e-3).any()) for p in found
-    )
+    near_ties = sum(bool((np.abs(np.diff(np.sort(p.solution.logits, axis=1))) < 1e-3).any()) for p in found)
     assert mixed > 60
     assert near_ties > 20
 
