@@ -173,7 +173,7 @@ class RescaledTheWrongWay(Kernel):
         return torch.where(old.isinf(), 0.0, self.exp(sharpness * (new - old)))
 
 
-@plant("forward", "bad_memory_spoils_log_normalizers")
+@plant("forward", "association_within_bound")
 class SmallRescalingSkipped(Kernel):
     """Earlier tiles are not rescaled where the factor is within 2 per cent of 1."""
 
@@ -226,7 +226,7 @@ class ExpAtZeroBelowOne(Kernel):
         return total * factor + torch.where(weights == 1, 1 - 2.0**-22, weights).sum(-1, keepdim=True)
 
 
-@plant("forward", "masked_update_is_that_of_the_kept")
+@plant("forward", "masked_memory_may_hold_anything")
 class FarTilesSkipped(Kernel):
     """A tile whose largest logit is 6 below the maximum so far is skipped."""
 
