@@ -10,6 +10,7 @@ from hopspec.properties.checks.common import (
     energy_bound,
     log_normalizer_bound,
     update_bound,
+    weight_slack,
 )
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, compare, require, within
@@ -69,7 +70,7 @@ def energy_of_digits_within_bound(case: Case) -> Judgement | None:
 def association_within_bound(case: Case) -> Judgement | None:
     """Every weight of the association is within its bound."""
     exact = case.problem.solution.weights
-    slack = np.abs(exact) * 2.0**-50 + 2.0**-1074
+    slack = weight_slack(exact)
     return within("association", case.value("association"), exact, association_bound(case) + slack)
 
 

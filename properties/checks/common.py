@@ -15,9 +15,15 @@ __all__ = [
     "association_bound",
     "energy_bound",
     "every_kept",
+    "grown",
+    "jacobian",
+    "length",
+    "lipschitz",
     "log_normalizer_bound",
+    "perturbation",
     "representable",
     "update_bound",
+    "weight_slack",
 ]
 
 EPS64 = 2.0**-52
@@ -78,6 +84,11 @@ def representable(case: Case, *arrays: Array) -> bool:
 def every_kept(problem: Problem) -> bool:
     """Whether each query keeps at least one memory."""
     return bool(problem.solution.kept.any(axis=1).all())
+
+
+def weight_slack(weights: Array) -> Array:
+    """How far the weights of a :class:`~hopspec.reference.Solution` may be from the exact ones."""
+    return np.asarray(weights * 2.0**-51 + np.minimum(weights * 2.0**-40, 2.0**-126) + 2.0**-1074)
 
 
 def lipschitz(problem: Problem) -> float:

@@ -176,7 +176,7 @@ def retrieval_error(case: Case) -> Judgement | None:
     exponent = p.beta * (separation - 2 * away * largest)
     error = length(case.value() - p.memory[nearest])
     with np.errstate(over="ignore"):
-        allowed = 2 * (n - 1) * largest * np.exp(-exponent)
+        allowed = 2 * (n - 1) * largest * np.exp(-exponent) * (1 + 1e-9)
     allowed = np.where(allowed < 2 * largest, allowed, np.inf)
     return within(
         "distance to the stored pattern", error, np.zeros_like(error), allowed + length(update_bound(case))

@@ -10,6 +10,7 @@ from hopspec.properties.checks.common import (
     every_kept,
     log_normalizer_bound,
     update_bound,
+    weight_slack,
 )
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
@@ -58,7 +59,7 @@ def masked_energy(case: Case) -> Judgement | None:
 def masked_association(case: Case) -> Judgement | None:
     """The association of a masked memory is 0, that of the others is theirs alone."""
     exact = case.problem.solution.weights
-    slack = np.abs(exact) * 2.0**-50
+    slack = weight_slack(exact)
     return within("association", case.value("association"), exact, association_bound(case) + slack)
 
 

@@ -12,6 +12,7 @@ from hopspec.properties.checks.common import (
     energy_bound,
     log_normalizer_bound,
     update_bound,
+    weight_slack,
 )
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
@@ -81,7 +82,7 @@ def other_quantities_broadcast_too(case: Case) -> Judgement | None:
                     compare(f"{quantity}[{i}]", got[i], exact.log_normalizer, log_normalizer_bound(case, q))
                 )
             elif quantity == "association":
-                slack = exact.weights * 2.0**-50 + 2.0**-1074
+                slack = weight_slack(exact.weights)
                 judged.append(
                     within(f"{quantity}[{i}]", got[i], exact.weights, association_bound(case, q) + slack)
                 )
