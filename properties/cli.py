@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,21 @@ from hopspec.properties.spec_command import acknowledge, load_links, show_clause
 
 __all__ = ["app"]
 
+WIDTH = 140
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Decide whether a kernel computes what the specification says.",
 )
+
+
+def _console() -> Console:
+    """A console that keeps the whole table where output goes to a file or a pipe."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDTH)
+    return console
 
 
 class _Display:
@@ -64,7 +75,7 @@ def verify_command(
 
     Exit status: 0 if every claimed clause holds, 1 if one is broken, 2 if the run could not be done.
     """
-    console = Console()
+    console = _console()
     unknown = [d for d in dtype or [] if d not in FORMATS]
     if unknown:
         console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(FORMATS)}[/]")
@@ -116,7 +127,7 @@ def spec_command(
     A changed clause fails the tests until it is acknowledged: a person has then looked at every function and
     property tied to it.
     """
-    console = Console()
+    console = _console()
     load_links()
     clauses = load_clauses()
     if not words:
@@ -137,6 +148,6 @@ def faults_command() -> None:
     """List the planted faults; verify one with ``hopspec verify fault:NAME``."""
     from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
 
-    console = Console()
+    console = _console()
     for name, fault in FAULTS.items():
         console.print(f"{name:36} {fault.kind:12} {fault.what}", highlight=False, markup=False)

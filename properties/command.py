@@ -12,7 +12,9 @@ def main() -> None:
     """Run the command line, or say which extra it needs."""
     missing = [n for n in ("typer", "rich", "hypothesis", "torch") if importlib.util.find_spec(n) is None]
     if missing:
-        sys.exit(f"hopspec: the command line needs {', '.join(missing)}: pip install 'hopspec[verify]'")
+        need = ", ".join(missing)
+        print(f"hopspec: the command line needs {need}: pip install 'hopspec[verify]'", file=sys.stderr)
+        sys.exit(2)
     from hopspec.properties.cli import app  # noqa: PLC0415  (only now known to be importable)
 
     app()

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,8 @@ REFERENCES = {
     "association": "association",
     "settle": "settle",
 }
+# Narrower terminals show the ids of the clauses only.
+TITLES_FROM = 125
 STYLES = {
     Verdict.HOLDS: "green",
     Verdict.BROKEN: "bold red",
@@ -57,26 +60,35 @@ def _cell_text(cells: list[Cell], verdict: Verdict) -> Text:
         worst = max(f.ratio for f in failures)
         size = failures[0].kind if math.isinf(worst) and failures[0].kind != "bound" else f"{worst:.3g}x"
         return Text(f"BROKEN {sum(c.broken for c in claimed)}/{cases} {size}", style=style)
-    return Text(f"{verdict.value} {cases}  {max(c.worst for c in claimed):.2g}", style=style)
+    return Text(f"{verdict.value} {cases} {max(c.worst for c in claimed):.2f}", style=style)
 
 
-def _table(report: Report) -> Table:
+def _table(report: Report, width: int) -> Table:
     clauses = load_clauses()
+    titles = width >= TITLES_FROM
     dtypes = list(dict.fromkeys(c.dtype for c in report.cells))
     names = list(dict.fromkeys(c.implementation for c in report.cells))
-    table = Table(title="verdict  cases  worst error/bound", title_justify="left", pad_edge=False)
+    heading = "verdict, number of cases, worst error/bound"
+    table = Table(
+        title=heading,
+        title_justify="left",
+        pad_edge=False,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("clause", no_wrap=True)
-    table.add_column("implementation", no_wrap=True)
+    table.add_column("implementation" if titles else "under test", overflow="fold", min_width=10)
     for dtype in dtypes:
-        table.add_column(dtype)
+        table.add_column(dtype, min_width=12)
     for clause in _ordered(report):
         for k, name in enumerate(names):
             rows = [
                 _cell_text(report.of(clause, name, dtype), report.verdict(clause, name, dtype))
                 for dtype in dtypes
             ]
-            label = f"{clause} {clauses[clause].title}"
-            table.add_row(label if k == 0 else "", name, *rows, end_section=k == len(names) - 1)
+            label = f"{clause} {clauses[clause].title}" if titles else clause
+            table.add_row(label if k == 0 else "", name, *rows)
     return table
 
 
@@ -171,7 +183,7 @@ def print_report(report: Report, console: Console) -> None:
             console.print(f"  {dtype}: judged under {model}; behaves like {like}", highlight=False)
         _print_other_machine(console, report.environments[name])
     if report.cells:
-        console.print(_table(report))
+        console.print(_table(report, console.width))
         _print_real_data(console, report)
     shown: set[tuple[str, str]] = set()
     for cell in report.broken:
