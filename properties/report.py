@@ -58,8 +58,9 @@ def _cell_text(cells: list[Cell], verdict: Verdict) -> Text:
     if verdict is Verdict.BROKEN:
         failures = [c.failure for c in claimed if c.failure is not None]
         worst = max(f.ratio for f in failures)
-        size = failures[0].kind if math.isinf(worst) and failures[0].kind != "bound" else f"{worst:.3g}x"
-        return Text(f"BROKEN {sum(c.broken for c in claimed)}/{cases} {size}", style=style)
+        kind = "" if failures[0].kind == "bound" else failures[0].kind
+        size = kind if math.isinf(worst) else f"{worst:.3g}x"
+        return Text(f"BROKEN {sum(c.broken for c in claimed)}/{cases} {size}".strip(), style=style)
     return Text(f"{verdict.value} {cases} {max(c.worst for c in claimed):.2f}", style=style)
 
 
@@ -132,7 +133,8 @@ def _print_failure(console: Console, report: Report, cell: Cell) -> None:
         f"[bold red]{cell.clause}[/] {clause.title}: {cell.implementation}, {cell.dtype} ({cell.check})"
     )
     (count, d), n = p.query.shape, p.memory.shape[0]
-    shape = f"{count} queries, {n} memories, width {d}, beta {p.beta!r}"
+    queries, memories = "query" if count == 1 else "queries", "memory" if n == 1 else "memories"
+    shape = f"{count} {queries}, {n} {memories}, width {d}, beta {p.beta!r}"
     console.print(f"  smallest input found: {shape}", highlight=False)
     if failure.kind == "bound":
         times = "" if math.isinf(failure.ratio) else f" ({failure.ratio:.3g} times the bound)"

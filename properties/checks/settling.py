@@ -249,7 +249,7 @@ def _really_repeats(case: Case, steps: Array, status: Array) -> list[Judgement |
 @check("MHN-SET-5", family="settle", quantities=("settle",))
 def settling_ends(case: Case) -> Judgement | None:
     """With eps = 0 a query ends on equality, on a cycle (stalled) or at max_steps, and says which."""
-    limit = 60
+    limit = 32
     state, _, residual, steps, status = _settled(case, eps=0.0, max_steps=limit)
     judged: list[Judgement | None] = [
         require("state", bool(np.isfinite(state).all()), state.tolist(), "finite")
