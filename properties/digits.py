@@ -9,7 +9,6 @@ from hopspec.properties.problem import Array, Problem
 __all__ = ["CORRUPTIONS", "digit_problems", "load"]
 
 CORRUPTIONS = ("pixels hidden", "noise added", "lower half cut off", "untouched")
-SIDE = 8
 
 
 def load() -> tuple[Array, Array]:

@@ -15,7 +15,6 @@ __all__ = ["MEASURED_ON", "MODELS", "loosest", "model_named", "models_of"]
 
 MEASURED_ON = {"torch": "2.13", "cpu_capability": "AVX512"}
 
-U32, U64 = FLOAT32.unit_roundoff, FLOAT64.unit_roundoff
 # PyTorch's vectorized exp_u20 forms 2**(n - 1) from its exponent field, which is empty at n = -126: every
 # exponential below 2**-125.5 becomes 0.
 FLUSH32 = 2.0**-125

@@ -17,6 +17,7 @@ from hopspec.types import Capabilities, Implementation
 __all__ = ["REFERENCE", "TORCH_EAGER", "TORCH_SDPA"]
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda")
 
 
 def sdpa(query: torch.Tensor, memory: torch.Tensor, *, beta: float, **options: Any) -> torch.Tensor:
@@ -89,13 +90,15 @@ REFERENCE: Implementation[torch.Tensor] = Implementation(
 TORCH_SDPA: Implementation[torch.Tensor] = Implementation(
     name="torch-sdpa",
     retrieve=sdpa,
-    capabilities=Capabilities(dtypes=DTYPES, masks=True, values=True, batch=True, strides=True),
+    capabilities=Capabilities(
+        dtypes=DTYPES, devices=DEVICES, masks=True, values=True, batch=True, strides=True
+    ),
 )
 
 TORCH_EAGER: Implementation[torch.Tensor] = Implementation(
     name="torch-eager",
     retrieve=eager,
     log_normalizer=eager_log_normalizer,
-    capabilities=Capabilities(dtypes=DTYPES, batch=True, strides=True),
+    capabilities=Capabilities(dtypes=DTYPES, devices=DEVICES, batch=True, strides=True),
     accuracy=tuple(MODELS[f"eager-{d}"] for d in DTYPES),
 )

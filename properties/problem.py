@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.reference import Solution, solve
 
 __all__ = ["Array", "Mask", "Problem", "fits", "round_to"]
@@ -123,8 +123,3 @@ def hexadecimal(x: Array) -> Any:
     if x.ndim == 0:
         return float(x).hex()
     return [hexadecimal(row) for row in x]
-
-
-def storage(name: str) -> Format:
-    """The format of a dtype name."""
-    return FORMATS[name]

@@ -144,7 +144,7 @@ def _print_failure(console: Console, report: Report, cell: Cell) -> None:
         console.print(f"  allowed error {failure.bound:.3g}{times}", highlight=False)
     else:
         console.print(f"  {failure.kind}: {failure.what}", highlight=False, markup=False)
-    target = report.settings["targets"][0] if len(report.settings["targets"]) == 1 else cell.implementation
+    target = report.targets[cell.implementation]
     if p.query.size + p.memory.size <= 64:
         console.print("  to reproduce:")
         for line in reproduction(cell, failure, target, report.settings["device"]).splitlines():

@@ -86,6 +86,7 @@ class Report:
 
     Args:
         settings: what was asked for.
+        targets: per implementation, how it was named to the run.
         environments: per implementation, what its arithmetic depends on.
         models: per implementation and dtype, the accuracy model it was judged under.
         alive: per implementation and dtype, the built-in models no case has violated.
@@ -98,6 +99,7 @@ class Report:
     """
 
     settings: dict[str, Any]
+    targets: dict[str, str] = field(default_factory=dict)
     environments: dict[str, dict[str, str]] = field(default_factory=dict)
     models: dict[str, dict[str, str]] = field(default_factory=dict)
     alive: dict[str, dict[str, set[str]]] = field(default_factory=dict)
@@ -115,6 +117,7 @@ class Report:
         self.problems += other.problems
         self.interrupted |= other.interrupted
         self.unusable = other.unusable | self.unusable
+        self.targets |= other.targets
         self.environments |= other.environments
         self.models |= other.models
         for name, alive in other.alive.items():

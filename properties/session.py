@@ -66,7 +66,8 @@ def resolve(target: str) -> Implementation[Any]:
     if isinstance(found, Implementation):
         return found
     if callable(found):
-        every = Capabilities(dtypes=("float32", "float64", "bfloat16", "float16"))
+        dtypes = ("float32", "float64", "bfloat16", "float16")
+        every = Capabilities(dtypes=dtypes, devices=("cpu", "cuda"))
         return Implementation(name=target, retrieve=found, capabilities=every)
     raise Unusable(f"{target!r} is a {type(found).__name__}; expected a callable or a hopspec.Implementation")
 
@@ -88,6 +89,11 @@ class Session:
 
             torch.set_num_threads(1)
             self.torch = torch
+            try:
+                torch.empty(0, device=device)
+            except Exception as error:
+                reason = str(error).splitlines()[0]
+                raise Unusable(f"device {device!r} cannot be used: {reason}") from error
 
     def describe(self) -> Description:
         """What the implementation claims, and the environment its arithmetic depends on."""

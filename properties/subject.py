@@ -67,11 +67,14 @@ def start(options: Options, report: Report) -> list[Subject]:
         except NotUsable as error:
             report.unusable[name] = str(error)
             continue
-        if not subject.dtypes:
+        devices = subject.description.capabilities.devices
+        if not subject.dtypes or options.device.partition(":")[0] not in devices:
             subject.close()
-            report.unusable[name] = f"claims none of {', '.join(options.dtypes)}"
+            lacking = options.device if subject.dtypes else ", ".join(options.dtypes)
+            report.unusable[name] = f"does not claim {lacking}"
             continue
         subjects.append(subject)
+        report.targets[subject.name] = name
         report.environments[subject.name] = subject.description.environment
         report.models[subject.name] = {d: m.name for d, m in subject.models.items()}
         report.alive[subject.name] = subject.alive

@@ -99,6 +99,7 @@ def test_crash_is_a_verdict() -> None:
         ("bad_kernels:nothing", "has no attribute 'nothing'"),
         ("bad_kernels:constant", "expected a callable"),
         ("fastpth", "neither a built-in"),
+        ("fault:no-such-fault", "no fault named 'no-such-fault'"),
     ],
 )
 def test_what_cannot_be_run_says_why(target: str, text: str) -> None:
@@ -215,3 +216,15 @@ def test_interrupt_writes_what_was_done(tmp_path: Path) -> None:
     report = json.loads(path.read_text())
     assert report["interrupted"]
     assert sum(c["cases"] for c in report["cells"]) > 0
+
+
+def test_a_device_that_is_not_claimed_is_refused() -> None:
+    report = verify(Options(targets=("reference",), profile="quick", device="cuda", in_process=True))
+    assert report.exit_status == 2
+    assert report.unusable == {"reference": "does not claim cuda"}
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    report = verify(Options(targets=("fastpath",), profile="quick", device="no-such-device", in_process=True))
+    assert report.exit_status == 2
+    assert "device 'no-such-device' cannot be used" in report.unusable["fastpath"]
