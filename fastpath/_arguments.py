@@ -18,13 +18,7 @@ from hopspec.fastpath.memory import (
     check_values,
     row_magnitudes,
 )
-
-DEFAULT_EPS = {
-    torch.float64: 2.0**-26,
-    torch.float32: 1e-4,
-    torch.float16: 2.0**-8,
-    torch.bfloat16: 2.0**-6,
-}
+from hopspec.formats import DEFAULT_EPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +147,7 @@ def check_eps(eps: object, dtype: torch.dtype) -> float:
         ValueError: if it is negative or NaN.
     """
     if eps is None:
-        return DEFAULT_EPS[dtype]
+        return DEFAULT_EPS[str(dtype).removeprefix("torch.")]
     if isinstance(eps, bool) or not isinstance(eps, Real):
         raise TypeError(f"eps must be a real number or None, got {eps!r} of type {type(eps).__name__}")
     length = float(eps)

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from hopspec.clauses import implements
-from hopspec.formats import FLOAT32, Format
+from hopspec.formats import DEFAULT_EPS, FLOAT32, Format
 from hopspec.reference.dyadic import exact_matrix, exact_number
 from hopspec.reference.oracle import energy_row, numbers, update, update_row, views
 from hopspec.reference.problem import Problem, read_problem
@@ -20,9 +20,8 @@ from hopspec.reference.row import Row, View
 from hopspec.reference.target import FormatGoal, Target, resolve, square_root
 from hopspec.types import Settled, Status
 
-__all__ = ["DEFAULT_EPS", "settle", "trajectory"]
+__all__ = ["settle", "trajectory"]
 
-DEFAULT_EPS = {"float64": 2.0**-26, "float32": 1e-4, "float16": 2.0**-8, "bfloat16": 2.0**-6}
 """Length of a step that ends the iteration where ``eps`` is not given, by name of the format."""
 
 
@@ -85,8 +84,8 @@ def settle(
         memory: ``[N, d]``.
         beta: any positive number.
         keep: None, or bools that broadcast to ``[L, N]``.
-        eps: at least 0; None for :data:`DEFAULT_EPS` of the format, ``2**-(precision // 2)`` for one not in
-            it.
+        eps: at least 0; None for :data:`hopspec.formats.DEFAULT_EPS` of the format, ``2**-(precision // 2)``
+            for a format not in it.
         max_steps: the most updates to apply, at least 1.
         to: the format, or its name, that states are rounded to. Energies and residuals are rounded to it
             too, but to float32 where it is narrower (clause MHN-DOM-3).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "FORMATS", "Format", "format_named"]
+__all__ = ["BFLOAT16", "DEFAULT_EPS", "FLOAT16", "FLOAT32", "FLOAT64", "FORMATS", "Format", "format_named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ FLOAT64 = Format("float64", 53, -1022, 1023)
 FLOAT32 = Format("float32", 24, -126, 127)
 BFLOAT16 = Format("bfloat16", 8, -126, 127)
 FLOAT16 = Format("float16", 11, -14, 15)
+
+# Stop threshold of settling where none is given (clause MHN-SET-1), by name of the format.
+DEFAULT_EPS = {"float64": 2.0**-26, "float32": 1e-4, "float16": 2.0**-8, "bfloat16": 2.0**-6}
 
 FORMATS: dict[str, Format] = {f.name: f for f in (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)}
 
