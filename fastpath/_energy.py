@@ -17,6 +17,7 @@ from hopspec.fastpath._attend import (
     prepare,
     rescue_rows,
 )
+from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
 from hopspec.fastpath.memory import Memory, row_magnitudes
 
 # Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
@@ -49,6 +50,10 @@ def log_normalizer(
     >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.6931])
     """
+    if keep is None and (plain := plain_problem(query, memory, beta)):
+        attended = attend_plain(plain, query)
+        if attended is not None:
+            return attended.log_normalizer
     arguments = check_arguments(query, memory, beta, keep)
     problem = prepare(arguments)
     rows = problem.rows(arguments.query)
@@ -83,10 +88,33 @@ def energy(
     >>> energy(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.5000])
     """
+    if keep is None and (plain := plain_problem(query, memory, beta)):
+        result = energy_of_plain(plain, query)
+        if result is not None:
+            return result
     arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
     problem = prepare(arguments)
-    result = energy_of(problem, problem.rows(arguments.query))
-    return arguments.shaped(result)
+    return arguments.shaped(energy_of(problem, problem.rows(arguments.query)))
+
+
+def energy_of_plain(problem: PlainProblem, query: Tensor) -> Tensor | None:
+    """Energy of the rows of a matrix, ``[L]``, or None where :func:`energy_of` has to take a closer look."""
+    if not problem.beta > 0:
+        return None
+    smallest, largest = (bound.item() for bound in row_magnitudes(query).aminmax())
+    memory = problem.memory[0, 0]
+    if not (
+        largest < problem.reach
+        and smallest * problem.largest * memory.shape[-1] * problem.beta >= _SMALL_LOGITS
+        and max(largest, problem.largest) < _LARGE_ENTRY
+    ):
+        return None
+    attended = attend_plain(problem, query, certified=True)
+    if attended is None:
+        return None
+    spread = (math.log(memory.shape[0]) - attended.log_normalizer.double()) / problem.beta
+    result = spread + (_half_squares(query) + _half_squares(memory).amax())
+    return result.to(attended.log_normalizer.dtype)
 
 
 def energy_of(problem: Problem, query: Tensor) -> Tensor:

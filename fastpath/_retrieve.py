@@ -6,6 +6,7 @@ from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments, check_count
 from hopspec.fastpath._attend import attend, prepare, weigh
+from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
 from hopspec.fastpath.memory import Memory
 
 
@@ -51,6 +52,10 @@ def retrieve(
     >>> retrieve(torch.tensor([[0.5, 0.5]]), torch.eye(2), beta=1.0, keep=torch.tensor([True, False]))
     tensor([[1., 0.]])
     """
+    if values is None and keep is None and type(steps) is int and steps > 0:
+        plain = plain_problem(query, memory, beta)
+        if plain is not None and (result := _retrieve_plain(plain, query, steps)) is not None:
+            return result
     count = check_count("steps", steps, 0)
     arguments = check_arguments(query, memory, beta, keep, values=values, reads_values=True)
     if count == 0:
@@ -62,6 +67,15 @@ def retrieve(
     for step in range(1, count + 1):
         state = attend(problem, state, read_values=step == count).output
     return arguments.shaped(state, (state.shape[-1],))
+
+
+def _retrieve_plain(problem: PlainProblem, state: Tensor, steps: int) -> Tensor | None:
+    for step in range(steps):
+        attended = attend_plain(problem, state, certified=step > 0 and problem.hull_is_safe)
+        if attended is None:
+            return None
+        state = attended.output
+    return state
 
 
 def association(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments, check_count, check_eps
 from hopspec.fastpath._attend import Problem, accumulation_dtype, attend, hull_is_safe, prepare
-from hopspec.fastpath._energy import energy_of
-from hopspec.fastpath.memory import Memory
+from hopspec.fastpath._energy import energy, energy_of
+from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
+from hopspec.fastpath.memory import Memory, row_magnitudes
 from hopspec.types import Settled, Status
 
 _RUNNING = -1
@@ -69,6 +71,10 @@ def settle(
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     with torch.no_grad():
+        if keep is None and (plain := plain_problem(query, memory, beta)):
+            settled = _settle_plain(plain, query, memory, check_eps(eps, query.dtype), limit)
+            if settled is not None:
+                return settled
         arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
         tolerance = check_eps(eps, arguments.query.dtype)
         problem = prepare(arguments)
@@ -83,6 +89,19 @@ def settle(
             steps=arguments.shaped(ended.steps),
             status=arguments.shaped(ended.status),
         )
+
+
+def _settle_plain(
+    problem: PlainProblem, query: Tensor, memory: Tensor | Memory, eps: float, max_steps: int
+) -> Settled[Tensor] | None:
+    """Settle the rows of a matrix; None where scores might leave the range of their type."""
+    reachable = problem.hull_is_safe and row_magnitudes(query).amax().item() < problem.reach
+    if not (reachable and problem.beta > 0):
+        return None
+    ended = _iterate(problem, query, eps, max_steps)
+    return Settled(
+        ended.state, energy(ended.state, memory, beta=problem.beta), ended.residual, ended.steps, ended.status
+    )
 
 
 @dataclass(slots=True)
@@ -115,7 +134,7 @@ class _Ended:
             self.status[rows] = status
 
 
-def _iterate(problem: Problem, start: Tensor, eps: float, max_steps: int) -> _Ended:
+def _iterate(problem: Problem | PlainProblem, start: Tensor, eps: float, max_steps: int) -> _Ended:
     shape, device = start.shape[:-1], start.device
     ended = _Ended(
         state=start.clone(),
@@ -125,44 +144,70 @@ def _iterate(problem: Problem, start: Tensor, eps: float, max_steps: int) -> _En
     )
     if start.numel() == 0 and ended.steps.numel() == 0:
         return ended
-    nothing_stored = problem.memory.rows.shape[-2] == 0
+    eps = _at_most(eps, ended.residual.dtype)
     # A look at the results costs nothing on CPU and a synchronisation elsewhere.
-    safe = device.type != "cpu" and hull_is_safe(problem)
+    safe = isinstance(problem, PlainProblem) or (device.type != "cpu" and hull_is_safe(problem))
     # Where all queries share one memory, those that ended leave the work; elsewhere they are only masked.
-    rows = torch.arange(shape[0], device=device) if problem.shared else None
+    shared = isinstance(problem, PlainProblem) or problem.shared
+    rows = torch.arange(shape[0], device=device) if shared else None
     active = torch.ones(shape, dtype=torch.bool, device=device)
     state = anchor = start
     for step in range(1, max_steps + 1):
         # From the second step on a state lies in the hull of the memory, so one certificate serves all steps.
-        new = attend(problem, state, certified=safe and step > 1).output
-        residual = _distance(new, state)
-        if nothing_stored:
-            residual = torch.zeros_like(residual)
-        elif problem.any_kept is not None:
-            residual = residual.masked_fill(~problem.any_kept, 0.0)
-        unfinished = int(Status.MAX_STEPS) if step == max_steps else _RUNNING
-        status = torch.full(residual.shape, unfinished, dtype=torch.int64, device=device)
+        new = _update(problem, state, certified=safe and step > 1)
+        residual = _residual(problem, new, state)
         # Brent's cycle detection: compare with a state refreshed at every power of two.
-        status = status.masked_fill((new == anchor).all(-1), int(Status.STALLED))
-        status = status.masked_fill(residual.double() <= eps, int(Status.CONVERGED))
-        status = status.masked_fill(~new.isfinite().all(-1), int(Status.NONFINITE))
+        repeated = (new == anchor).all(-1)
+        # A state that is not finite makes the residual NaN or infinite.
+        running = (residual > eps) & (residual < math.inf) & ~repeated
+        unaffected = running if shared else running | ~active
         if step & (step - 1) == 0:
             anchor = new
-        running = status == _RUNNING
-        if rows is None:
-            ended.record(rows=None, active=active, state=new, residual=residual, step=step, status=status)
-            active = active & running
-            if not bool(active.any()):
-                break
-        else:
-            alive = running.nonzero().squeeze(-1)
-            if alive.numel() < running.numel():
-                ended.record(rows=rows, active=active, state=new, residual=residual, step=step, status=status)
+        if step == max_steps or not bool(unaffected.all()):
+            unfinished = int(Status.MAX_STEPS) if step == max_steps else _RUNNING
+            status = torch.full(residual.shape, unfinished, dtype=torch.int64, device=device)
+            status = status.masked_fill(repeated, int(Status.STALLED))
+            status = status.masked_fill(residual <= eps, int(Status.CONVERGED))
+            status = status.masked_fill(~new.isfinite().all(-1), int(Status.NONFINITE))
+            ended.record(rows=rows, active=active, state=new, residual=residual, step=step, status=status)
+            running = status == _RUNNING
+            if rows is None:
+                active = active & running
+                if not bool(active.any()):
+                    break
+            else:
+                alive = running.nonzero().squeeze(-1)
                 if alive.numel() == 0:
                     break
-                rows, new, anchor, problem = rows[alive], new[alive], anchor[alive], problem.select(alive)
+                rows, new, anchor = rows[alive], new[alive], anchor[alive]
+                problem = problem if isinstance(problem, PlainProblem) else problem.select(alive)
         state = new
     return ended
+
+
+def _update(problem: Problem | PlainProblem, state: Tensor, *, certified: bool) -> Tensor:
+    if not isinstance(problem, PlainProblem):
+        return attend(problem, state, certified=certified).output
+    attended = attend_plain(problem, state, certified=True)
+    assert attended is not None
+    return attended.output
+
+
+def _residual(problem: Problem | PlainProblem, new: Tensor, old: Tensor) -> Tensor:
+    residual = _distance(new, old)
+    if isinstance(problem, PlainProblem):
+        return residual
+    if problem.memory.rows.shape[-2] == 0:
+        return torch.zeros_like(residual)
+    return residual if problem.any_kept is None else residual.masked_fill(~problem.any_kept, 0.0)
+
+
+def _at_most(number: float, dtype: torch.dtype) -> float:
+    """The largest number of ``dtype`` that is at most ``number``: comparisons with a tensor round it."""
+    rounded = torch.tensor(number, dtype=dtype)
+    if rounded.item() > number:
+        rounded = torch.nextafter(rounded, torch.zeros((), dtype=dtype))
+    return rounded.item()
 
 
 def _distance(new: Tensor, old: Tensor) -> Tensor:

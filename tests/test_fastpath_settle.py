@@ -186,12 +186,11 @@ def test_a_cycle_is_found_wherever_it_begins(monkeypatch: pytest.MonkeyPatch) ->
     # Query n walks n states into a cycle of three.
     tail = torch.tensor([[0.0], [1.0], [5.0], [12.0]])
 
-    def walk(problem: _attend.Problem, query: Tensor, *, certified: bool) -> _attend.Attended:
-        inside = query <= 0
-        ring = torch.where(query <= -2, torch.zeros_like(query), query - 1)
-        return _attend.Attended(torch.where(inside, ring, query - 1), query[:, 0])
+    def walk(problem: object, state: Tensor, *, certified: bool) -> Tensor:
+        ring = torch.where(state <= -2, torch.zeros_like(state), state - 1)
+        return torch.where(state <= 0, ring, state - 1)
 
-    monkeypatch.setattr(_settle, "attend", walk)
+    monkeypatch.setattr(_settle, "_update", walk)
     got = settle(tail, torch.ones(2, 1), beta=1.0, eps=0.5, max_steps=100)
     assert got.status.tolist() == [Status.STALLED] * 4
     assert (got.residual >= 1).all()
