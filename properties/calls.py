@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,13 @@ from numpy.typing import NDArray
 
 from hopspec.types import AccuracyModel, Capabilities
 
-__all__ = ["WRONG_DEVICE", "Answer", "Broken", "Call", "Description", "expected_shape"]
+__all__ = ["WRONG_DEVICE", "Answer", "Broken", "Call", "Description", "expected_shape", "packed", "unpacked"]
 
 WRONG_DEVICE = "WrongDevice"
+
+# What Connection.send and recv do, at half the cost of a round trip: plain data needs none of their reducers.
+packed: Callable[[object], bytes] = partial(pickle.dumps, protocol=pickle.HIGHEST_PROTOCOL)
+unpacked: Callable[[bytes], Any] = pickle.loads
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hopspec.clauses import load_clauses
-from hopspec.formats import FORMATS
 from hopspec.lock import stale_links
 from hopspec.properties.builtin import BUILTIN
+from hopspec.properties.models import JUDGED
 from hopspec.properties.report import print_report, write_json
 from hopspec.properties.runner import PROFILES, Options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
@@ -76,9 +76,9 @@ def verify_command(
     Exit status: 0 if every claimed clause holds, 1 if one is broken, 2 if the run could not be done.
     """
     console = _console()
-    unknown = [d for d in dtype or [] if d not in FORMATS]
+    unknown = [d for d in dtype or [] if d not in JUDGED]
     if unknown:
-        console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(FORMATS)}[/]")
+        console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(JUDGED)}[/]")
         raise typer.Exit(2)
     if data not in (None, "digits"):
         console.print(f"[red]unknown data {data!r}; expected digits[/]")

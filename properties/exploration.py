@@ -18,6 +18,7 @@ from hopspec.properties.digits import digit_problems
 from hopspec.properties.families import problems
 from hopspec.properties.judgement import Case, Judgement
 from hopspec.properties.models import models_of
+from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import PROFILES, Options
 from hopspec.properties.problem import Problem
 from hopspec.properties.reducer import reduce_problem
@@ -216,12 +217,14 @@ def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -
     return failure_of(judgement, case.problem, check.name)
 
 
-def explore_families(options: Options, families: Sequence[str], progress: Progress) -> Report:
+def explore_families(
+    options: Options, families: Sequence[str], progress: Progress, nursery: Nursery | None
+) -> Report:
     """Verify the properties of some families; an interrupt ends it early with what was done."""
     report = Report(settings={**vars(options)})
     subjects: list[Subject] = []
     try:
-        subjects = start(options, report)
+        subjects = start(options, report, nursery)
         run = Run(options, subjects, report, families)
         for family in families:
             run.explore(family, partial(progress, family))

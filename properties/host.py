@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import select
-import subprocess
-import sys
 from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Protocol
 
-from hopspec.properties.calls import Answer, Broken, Call, Description
+from hopspec.properties.calls import Answer, Broken, Call, Description, packed, unpacked
+from hopspec.properties.nursery import START_SECONDS, Nursery, NurseryLost
 from hopspec.properties.session import Session, Unusable
 
 __all__ = ["ChildHost", "Host", "InProcessHost", "NotUsable"]
-
-START_SECONDS = 120.0
 
 
 class NotUsable(Exception):  # noqa: N818  (a verdict on the implementation)
@@ -63,6 +58,7 @@ class ChildHost:
 
     Args:
         target: built-in name or ``package.module:object``.
+        nursery: what starts the process.
         device: device it runs on.
         timeout: seconds one call may take before it counts as hung.
 
@@ -70,31 +66,25 @@ class ChildHost:
         NotUsable: if the implementation cannot be imported or is not callable.
     """
 
-    def __init__(self, target: str, device: str = "cpu", timeout: float = 20.0) -> None:
-        self.target, self.device, self.timeout = target, device, timeout
+    def __init__(self, target: str, nursery: Nursery, device: str = "cpu", timeout: float = 20.0) -> None:
+        self.target, self.nursery, self.device, self.timeout = target, nursery, device, timeout
+        self.alive = False
         self.description = self._start()
 
     def _start(self) -> Description:
-        ours, theirs = Pipe()
-        command = [
-            sys.executable,
-            "-m",
-            "hopspec.properties.worker",
-            str(theirs.fileno()),
-            self.target,
-            self.device,
-        ]
-        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
-        theirs.close()
-        self.connection: Connection = ours
         try:
-            if not ours.poll(START_SECONDS):
+            self.pid, self.connection = self.nursery.fork(self.target, self.device)
+        except NurseryLost as lost:
+            raise NotUsable(f"cannot start a process for {self.target!r}: {lost}") from lost
+        self.alive = True
+        try:
+            if not self.connection.poll(START_SECONDS):
                 self._stop()
                 raise NotUsable(f"{self.target!r} did not finish importing within {START_SECONDS:g} s")
-            hello = ours.recv()
+            hello = self.connection.recv()
         except (EOFError, OSError):
-            code = self.process.wait()
-            raise NotUsable(f"the process importing {self.target!r} ended with exit status {code}") from None
+            reason = self._reason()
+            raise NotUsable(f"the process importing {self.target!r} ended with {reason}") from None
         if isinstance(hello, Description):
             return hello
         self._stop()
@@ -102,35 +92,38 @@ class ChildHost:
 
     def ask(self, call: Call) -> Answer:
         """Send the call and wait for the answer; after a hang or a crash the next call gets a new process."""
-        if self.process.poll() is not None:
+        if not self.alive:
             self._start()
         try:
-            self.connection.send(call)
+            self.connection.send_bytes(packed(call))
             # Connection.poll builds a selector for every call.
             if not select.select([self.connection], [], [], self.timeout)[0]:
                 self._stop()
                 raise Broken("hung", f"no answer within {self.timeout:g} s")
-            answer = self.connection.recv()
+            answer = unpacked(self.connection.recv_bytes())
         except (EOFError, OSError):
-            code = self.process.wait()
-            reason = f"signal {-code}" if code < 0 else f"exit status {code}"
-            self.connection.close()
-            raise Broken("crashed", f"the process ended with {reason}") from None
+            raise Broken("crashed", f"the process ended with {self._reason()}") from None
         assert isinstance(answer, Answer)
         return answer
 
+    def _reason(self) -> str:
+        """How a process ended that closed its connection."""
+        self._disconnect()
+        try:
+            code = self.nursery.exit_status(self.pid)
+        except NurseryLost as lost:
+            return f"an unknown exit status: {lost}"
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
     def _stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
+        self._disconnect()
+        self.nursery.kill(self.pid)
+
+    def _disconnect(self) -> None:
+        self.alive = False
+        with suppress(OSError):
+            self.connection.close()
 
     def close(self) -> None:
         """End the child process."""
-        with suppress(OSError):
-            self.connection.close()
-        if self.process.poll() is None:
-            try:
-                self.process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self._disconnect()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.types import AccuracyModel
 
-__all__ = ["MEASURED_ON", "MODELS", "loosest", "model_named", "models_of"]
+__all__ = ["JUDGED", "MEASURED_ON", "MODELS", "loosest", "model_named", "models_of"]
 
 MEASURED_ON = {"torch": "2.13", "cpu_capability": "AVX512"}
 
@@ -67,6 +67,9 @@ MODELS: dict[str, AccuracyModel] = {
     m.name: m for f in (FLOAT64, FLOAT32, BFLOAT16, FLOAT16) for m in _family(f)
 }
 
+JUDGED = tuple(dict.fromkeys(m.storage.name for m in MODELS.values()))
+"""Names of the formats that implementations can be judged in; the reference rounds to further ones."""
+
 
 def models_of(dtype: str) -> tuple[AccuracyModel, ...]:
     """Built-in models of a dtype, from the tightest to the loosest.
@@ -78,7 +81,13 @@ def models_of(dtype: str) -> tuple[AccuracyModel, ...]:
 
 
 def loosest(dtype: str) -> AccuracyModel:
-    """The model an implementation is judged under when it claims none."""
+    """The model an implementation is judged under when it claims none.
+
+    Raises:
+        ValueError: if there is no model of this dtype.
+    """
+    if dtype not in JUDGED:
+        raise ValueError(f"dtype {dtype!r} has no accuracy model; expected one of {', '.join(JUDGED)}")
     return MODELS[f"any-{dtype}"]
 
 

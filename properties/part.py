@@ -1,4 +1,4 @@
-"""A second process that explores some of the families: ``python -m hopspec.properties.part FD``."""
+"""A second process that explores some of the families: ``python -m hopspec.properties.part FD CONTROL``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from hopspec.properties.exploration import explore_families
+from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import Options
 from hopspec.properties.results import Report
 
@@ -20,13 +21,21 @@ Progress = Callable[[str, int, int], None]
 
 
 class Part:
-    """The parent's handle on a process that explores ``families``."""
+    """The parent's handle on a process that explores ``families``.
 
-    def __init__(self, options: Options, families: Sequence[str]) -> None:
+    Args:
+        options: what to do.
+        families: names in :data:`hopspec.properties.families.FAMILIES`.
+        control: control of the nursery that starts its implementations.
+    """
+
+    def __init__(self, options: Options, families: Sequence[str], control: Connection) -> None:
         self.connection, theirs = Pipe()
-        command = [sys.executable, "-m", "hopspec.properties.part", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))
+        numbers = (theirs.fileno(), control.fileno())
+        command = [sys.executable, "-m", "hopspec.properties.part", *map(str, numbers)]
+        self.process = subprocess.Popen(command, pass_fds=numbers)
         theirs.close()
+        control.close()
         self.connection.send((options, list(families)))
         self.report: Report | None = None
         self.ended = False
@@ -83,7 +92,8 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     connection = Connection(int(arguments[0]))
     options, families = connection.recv()
-    report = explore_families(options, families, lambda *stage: connection.send(stage))
+    nursery = Nursery(Connection(int(arguments[1])))
+    report = explore_families(options, families, lambda *stage: connection.send(stage), nursery)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.send(report)
     return 0

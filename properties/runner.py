@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 
-from hopspec.formats import FORMATS
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.exploration import explore_families
 from hopspec.properties.families import FAMILIES
-from hopspec.properties.models import model_named
+from hopspec.properties.models import JUDGED, model_named
+from hopspec.properties.nursery import Nursery, nurseries
 from hopspec.properties.options import PROFILES, Options
 from hopspec.properties.part import Part
 from hopspec.properties.results import Report
@@ -36,25 +37,40 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
     families = families_of(options)
     first = [f for f in families if f in FIRST_SHARE]
     rest = [f for f in families if f not in FIRST_SHARE]
-    if options.in_process or (os.cpu_count() or 1) < 2 or not first or not rest:
-        report = explore_families(options, families, progress)
+    sharing = (os.cpu_count() or 1) >= 2 and first and rest
+    if options.in_process:
+        report = explore_families(options, families, progress, None)
     else:
-        report = _shared(options, first, rest, progress)
+        with nurseries(2 if sharing else 1, preload=_needs_torch(options)) as controls:
+            nursery = Nursery(controls[0])
+            if sharing:
+                report = _shared(options, first, rest, progress, nursery, controls[1])
+            else:
+                report = explore_families(options, families, progress, nursery)
     report.seconds = time.monotonic() - began
     return report
 
 
+def _needs_torch(options: Options) -> bool:
+    return any(target != "reference" for target in options.targets)
+
+
 def _shared(
-    options: Options, first: Sequence[str], rest: Sequence[str], progress: Callable[[str, int, int], None]
+    options: Options,
+    first: Sequence[str],
+    rest: Sequence[str],
+    progress: Callable[[str, int, int], None],
+    nursery: Nursery,
+    control: Connection,
 ) -> Report:
-    part = Part(options, rest)
+    part = Part(options, rest, control)
 
     def both(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
         part.relay(progress)
 
     try:
-        report = explore_families(options, first, both)
+        report = explore_families(options, first, both, nursery)
         if report.interrupted:
             part.interrupt()
         try:
@@ -76,7 +92,7 @@ def _check(options: Options) -> None:
         if clause not in known:
             raise ValueError(f"clause {clause!r} has no property; those that have: {', '.join(known)}")
     if options.model is not None:
-        for dtype in options.dtypes or tuple(FORMATS):
+        for dtype in options.dtypes or JUDGED:
             model_named(options.model, dtype)
 
 

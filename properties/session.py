@@ -129,11 +129,12 @@ class Session:
     def _put(self, array: NDArray[Any], call: Call, name: str) -> Any:
         if self.implementation.to_array is not None:
             return self.implementation.to_array(array, "bool" if array.dtype == np.bool_ else call.dtype)
-        tensor = self.torch.from_numpy(np.array(array))
-        if tensor.dtype != self.torch.bool:
+        if array.dtype == np.bool_:
+            dtype = self.torch.bool
+        else:
             wide = name == "beta" and call.dtype != "float64"
-            tensor = tensor.to(self.torch.float32 if wide else getattr(self.torch, call.dtype))
-        tensor = tensor.to(self.device)
+            dtype = self.torch.float32 if wide else getattr(self.torch, call.dtype)
+        tensor = self.torch.tensor(array, dtype=dtype, device=self.device)
         if tensor.ndim < 2 or call.layout == "contiguous":
             return tensor
         return self._relay(tensor, call.layout)

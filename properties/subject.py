@@ -7,6 +7,7 @@ from contextlib import suppress
 from hopspec.properties.calls import Answer, Broken, Call, Description
 from hopspec.properties.host import ChildHost, Host, InProcessHost, NotUsable
 from hopspec.properties.models import loosest, model_named, models_of
+from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import Options
 from hopspec.properties.results import Report
 from hopspec.types import AccuracyModel
@@ -55,15 +56,18 @@ class Subject:
             self.host.close()
 
 
-def start(options: Options, report: Report) -> list[Subject]:
-    """Start every implementation that can be; the report says why the others cannot."""
+def start(options: Options, report: Report, nursery: Nursery | None) -> list[Subject]:
+    """Start every implementation that can be, in this process where there is no nursery.
+
+    The report says why the others cannot.
+    """
     subjects = []
     for name in options.targets:
         try:
-            if options.in_process:
+            if nursery is None:
                 subject = Subject(InProcessHost(name, options.device), options)
             else:
-                subject = Subject(ChildHost(name, options.device, options.timeout), options)
+                subject = Subject(ChildHost(name, nursery, options.device, options.timeout), options)
         except NotUsable as error:
             report.unusable[name] = str(error)
             continue
