@@ -50,7 +50,7 @@ def log_normalizer(
     >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.6931])
     """
-    if keep is None and (plain := plain_problem(query, memory, beta)):
+    if plain := plain_problem(query, memory, beta, keep):
         attended = attend_plain(plain, query)
         if attended is not None:
             return attended.log_normalizer
@@ -88,7 +88,7 @@ def energy(
     >>> energy(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.5000])
     """
-    if keep is None and (plain := plain_problem(query, memory, beta)):
+    if plain := plain_problem(query, memory, beta, keep):
         result = energy_of_plain(plain, query)
         if result is not None:
             return result
@@ -112,8 +112,13 @@ def energy_of_plain(problem: PlainProblem, query: Tensor) -> Tensor | None:
     attended = attend_plain(problem, query, certified=True)
     if attended is None:
         return None
-    spread = (math.log(memory.shape[0]) - attended.log_normalizer.double()) / problem.beta
-    result = spread + (_half_squares(query) + _half_squares(memory).amax())
+    wide, halves = attended.log_normalizer.double(), _half_squares(memory)
+    if problem.keep is None:
+        spread, half_farthest = math.log(memory.shape[0]) - wide, halves.amax()
+    else:
+        spread = problem.keep.sum(-1, dtype=torch.float64).log() - wide
+        half_farthest = halves.where(problem.keep, 0.0).amax(-1)
+    result = spread / problem.beta + (_half_squares(query) + half_farthest)
     return result.to(attended.log_normalizer.dtype)
 
 

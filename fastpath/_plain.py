@@ -9,7 +9,7 @@ shape is established here with a few Python floats. Whatever does not certainly 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -40,12 +40,16 @@ class PlainProblem:
 
     Args:
         memory: ``[1, 1, N, d]``.
+        mask: 0 where a memory takes part and -inf elsewhere, ``[1, 1, L or 1, N]``, or None.
+        keep: the same as booleans, ``[L or 1, N]``.
         beta: the inverse temperature.
         largest: largest absolute entry of the memory.
         reach: queries whose entries stay below this are safe.
     """
 
     memory: Tensor
+    mask: Tensor | None
+    keep: Tensor | None
     beta: float
     largest: float
     reach: float
@@ -55,14 +59,21 @@ class PlainProblem:
         """Whether every query in the convex hull of the memory, or just outside by rounding, is safe."""
         return 2 * self.largest < self.reach
 
+    def select(self, chosen: Tensor) -> PlainProblem:
+        """The same problem for the given rows only."""
+        if self.keep is None or self.mask is None or self.keep.shape[0] == 1:
+            return self
+        return replace(self, keep=self.keep[chosen], mask=self.mask[:, :, chosen])
 
-def plain_problem(query: object, memory: object, beta: object) -> PlainProblem | None:
+
+def plain_problem(query: object, memory: object, beta: object, keep: object = None) -> PlainProblem | None:
     """The memory as the kernel takes it, or None if anything about the arguments is out of the ordinary.
 
     Args:
         query: ``[L, d]``.
         memory: ``[N, d]``.
         beta: a finite number.
+        keep: boolean, ``[N]`` or ``[L or 1, N]``, at least one True in every row; or None.
     """
     if type(query) is not Tensor or type(memory) is not Tensor or _attend._FLASH is None:
         return None
@@ -94,7 +105,23 @@ def plain_problem(query: object, memory: object, beta: object) -> PlainProblem |
     reach = limit / steepest if steepest else math.inf
     if scale < _LEAST_BETA and dtype is not torch.float64:
         reach = min(reach, 2.0**-40 / (factor * scale)) if factor * scale else reach
-    return PlainProblem(memory.view(1, 1, count, width), float(beta), largest, reach)
+    mask = None
+    if keep is not None:
+        keep = _plain_mask(keep, shape[0], count)
+        if keep is None or keep.numel() * query.element_size() > _attend.CHUNK_BYTES:
+            return None
+        mask = torch.where(keep, 0.0, -math.inf).to(dtype).view(1, 1, -1, count)
+    return PlainProblem(memory.view(1, 1, count, width), mask, keep, float(beta), largest, reach)
+
+
+def _plain_mask(keep: object, queries: int, memories: int) -> Tensor | None:
+    if type(keep) is not Tensor or keep.dtype is not torch.bool or not keep.is_cpu:
+        return None
+    if tuple(keep.shape) not in ((memories,), (1, memories), (queries, memories)):
+        return None
+    if not keep.any(-1).all().item():
+        return None
+    return keep.view(-1, memories) if keep.is_contiguous() else None
 
 
 def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> Plain | None:
@@ -115,7 +142,7 @@ def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = Fals
         problem.memory,
         0.0,
         False,
-        attn_mask=None,
+        attn_mask=problem.mask,
         scale=problem.beta,
     )
     return Plain(output.view(query.shape), log_normalizer.view(-1))

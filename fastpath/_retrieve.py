@@ -52,8 +52,8 @@ def retrieve(
     >>> retrieve(torch.tensor([[0.5, 0.5]]), torch.eye(2), beta=1.0, keep=torch.tensor([True, False]))
     tensor([[1., 0.]])
     """
-    if values is None and keep is None and type(steps) is int and steps > 0:
-        plain = plain_problem(query, memory, beta)
+    if values is None and type(steps) is int and steps > 0:
+        plain = plain_problem(query, memory, beta, keep)
         if plain is not None and (result := _retrieve_plain(plain, query, steps)) is not None:
             return result
     count = check_count("steps", steps, 0)

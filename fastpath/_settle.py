@@ -71,7 +71,7 @@ def settle(
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
     with torch.no_grad():
-        if keep is None and (plain := plain_problem(query, memory, beta)):
+        if plain := plain_problem(query, memory, beta, keep):
             settled = _settle_plain(plain, query, memory, check_eps(eps, query.dtype), limit)
             if settled is not None:
                 return settled
@@ -100,7 +100,11 @@ def _settle_plain(
         return None
     ended = _iterate(problem, query, eps, max_steps)
     return Settled(
-        ended.state, energy(ended.state, memory, beta=problem.beta), ended.residual, ended.steps, ended.status
+        ended.state,
+        energy(ended.state, memory, beta=problem.beta, keep=problem.keep),
+        ended.residual,
+        ended.steps,
+        ended.status,
     )
 
 
@@ -180,7 +184,7 @@ def _iterate(problem: Problem | PlainProblem, start: Tensor, eps: float, max_ste
                 if alive.numel() == 0:
                     break
                 rows, new, anchor = rows[alive], new[alive], anchor[alive]
-                problem = problem if isinstance(problem, PlainProblem) else problem.select(alive)
+                problem = problem.select(alive)
         state = new
     return ended
 
