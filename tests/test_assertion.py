@@ -105,7 +105,7 @@ def test_arguments_are_checked() -> None:
 def test_comparing_nothing_is_an_error() -> None:
     huge = retrieval_problem([[1e38]], [[1e38], [-1e38]], beta=1e38)
     with pytest.raises(ValueError, match="lies outside the domain of MHN-BND-2 under any-float32"):
-        assert_within(np.float32([[0.0]]), huge)
+        assert_within(np.zeros((1, 1), dtype=np.float32), huge)
 
 
 def test_undecided_is_neither_pass_nor_failure(monkeypatch: pytest.MonkeyPatch) -> None:
