@@ -11,14 +11,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import reduce
+from operator import itemgetter, or_
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hopspec.clauses import implements
 
-__all__ = ["Matrix", "Rational", "exact_matrix", "exact_number", "keep_mask", "nested"]
+__all__ = ["Matrix", "Rational", "exact_matrix", "exact_number", "keep_mask", "nested", "pick"]
+
+# Up to this many entries Python's floats are converted faster than NumPy's (measured).
+_FEW = 32
+
+T = TypeVar("T")
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -122,7 +129,12 @@ def exact_matrix(value: Any, name: str, width: int | None = None) -> tuple[Matri
     if isinstance(value, np.ndarray) and value.dtype in (np.float64, np.float32, np.float16):
         if value.ndim not in (1, 2):
             raise ValueError(f"{name} must have shape [d] or [rows, d], got {list(value.shape)}")
-        return _from_floats(np.atleast_2d(value.astype(np.float64))), value.ndim == 1
+        single = value.ndim == 1
+        if value.size <= _FEW:
+            few = [value.tolist()] if single else value.tolist()
+            if (matrix := _from_few_floats(few, int(value.shape[-1]))) is not None:
+                return matrix, single
+        return _from_floats(np.atleast_2d(value.astype(np.float64))), single
     rows = nested(value)
     if not isinstance(rows, list):
         raise TypeError(f"{name} must be an array of shape [d] or [rows, d], got {type(value).__name__}")
@@ -134,12 +146,17 @@ def exact_matrix(value: Any, name: str, width: int | None = None) -> tuple[Matri
     if single:
         rows = [rows]
     width = len(rows[0]) if isinstance(rows[0], list) else 0
+    types: set[type] = set()
     for i, row in enumerate(rows):
-        if not isinstance(row, list) or any(isinstance(entry, list) for entry in row):
+        inside = set(map(type, row)) if isinstance(row, list) else {list}
+        if list in inside:
             raise ValueError(f"{name} must have shape [d] or [rows, d], got another depth at row {i}")
         if len(row) != width:
             raise ValueError(f"{name} must have rows of one length {width}, got {len(row)} at row {i}")
-    if all(type(entry) is float for row in rows for entry in row):
+        types |= inside
+    if types == {float}:
+        if len(rows) * width <= _FEW and (matrix := _from_few_floats(rows, width)) is not None:
+            return matrix, single
         return _from_floats(np.array(rows, dtype=np.float64).reshape(len(rows), width)), single
     return _from_numbers([[exact_number(entry, name) for entry in row] for row in rows], width), single
 
@@ -174,6 +191,8 @@ def nested(value: Any) -> Any:
     """``value`` as nested lists of numbers; a number itself stays as it is."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    if type(value) is list and set(map(type, value)) == {float}:
+        return value
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [nested(entry) for entry in value]
     return value
@@ -181,25 +200,49 @@ def nested(value: Any) -> Any:
 
 def _from_floats(array: npt.NDArray[np.float64]) -> Matrix:
     finite = np.isfinite(array)
-    undefined = [(int(i), int(j)) for i, j in np.argwhere(~finite)]
-    fractions, exponents = np.frexp(np.where(finite, array, 0.0))
-    integers = (fractions * 2.0**53).astype(np.int64)
-    nonzero = integers != 0
-    if not nonzero.any():
+    undefined: list[tuple[int, int]] = []
+    if not finite.all():
+        undefined = [(int(i), int(j)) for i, j in np.argwhere(~finite)]
+        array = np.where(finite, array, 0.0)
+    mantissas, exponents = np.frexp(array)
+    integers = (mantissas * 2.0**53).astype(np.int64)
+    # Entries are integers * 2**(exponents - 53), and trailing zeros go into the exponent: float32 data then
+    # need 24 bits and not 53. frexp of the lowest bit gives one more than the number of trailing zeros.
+    lowest = (exponents + np.frexp(integers & -integers)[1])[integers != 0]
+    if not lowest.size:
         return _matrix(integers.tolist(), 0, 1, array.shape[1], undefined)
-    # Trailing zeros go into the exponent: float32 data then need 24 bits and not 53.
-    trailing = np.frexp((integers & -integers).astype(np.float64))[1] - 1
-    exponents = exponents.astype(np.int64) - 53
-    common = int((exponents + trailing)[nonzero].min())
-    shifts = np.where(nonzero, exponents - common, 0)
-    if int(shifts.max()) <= 9:  # 53 + 9 bits fit a signed 64-bit integer
-        rows = ((integers >> np.maximum(-shifts, 0)) << np.maximum(shifts, 0)).tolist()
+    common = int(lowest.min()) - 54
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(array, -common)
+        largest = float(np.abs(scaled).max())
+    if largest < 2.0**62:
+        rows = scaled.astype(np.int64).tolist()
+    elif largest < math.inf:
+        rows = [list(map(int, row)) for row in scaled.tolist()]
     else:
+        shifts = (exponents - 53 - common).tolist()
         rows = [
             [m << s if s >= 0 else m >> -s for m, s in zip(row, row_shifts, strict=True)]
-            for row, row_shifts in zip(integers.tolist(), shifts.tolist(), strict=True)
+            for row, row_shifts in zip(integers.tolist(), shifts, strict=True)
         ]
     return _matrix(rows, common, 1, array.shape[1], undefined)
+
+
+def _from_few_floats(rows: list[list[float]], width: int) -> Matrix | None:
+    """:func:`_from_floats` without NumPy, whose calls cost more than a few numbers; finite ones only."""
+    entries = [x for row in rows for x in row]
+    if not all(map(math.isfinite, entries)):
+        return None
+    ratios = [x.as_integer_ratio() for x in entries]
+    denominator = max([n for _, n in ratios], default=1)
+    integers = [m * (denominator // n) for m, n in ratios]
+    bits = reduce(or_, integers, 0)
+    zeros = (bits & -bits).bit_length() - 1 if bits else 0
+    if zeros:
+        integers = [m >> zeros for m in integers]
+    exponent = zeros + 1 - denominator.bit_length() if bits else 0
+    whole = [integers[i : i + width] for i in range(0, len(integers), width)] if width else [[] for _ in rows]
+    return _matrix(whole, exponent, 1, width, [])
 
 
 def _from_numbers(numbers: list[list[Rational | None]], width: int) -> Matrix:
@@ -219,6 +262,21 @@ def _from_numbers(numbers: list[list[Rational | None]], width: int) -> Matrix:
 def _matrix(
     rows: list[list[int]], exponent: int, denominator: int, width: int, undefined: list[tuple[int, int]]
 ) -> Matrix:
-    spoiled = {i for i, _ in undefined}
-    finite = [i not in spoiled for i in range(len(rows))]
+    finite = [True] * len(rows)
+    for i, _ in undefined:
+        finite[i] = False
     return Matrix(rows, exponent, denominator, width, finite, tuple(undefined))
+
+
+def pick(indices: Sequence[int], entries: Sequence[T]) -> Sequence[T]:
+    """``[entries[i] for i in indices]``, ``entries`` itself where that is all of them.
+
+    >>> pick([0, 2], "abc")
+    ('a', 'c')
+    """
+    if len(indices) == len(entries):
+        return entries
+    if len(indices) > 1:
+        chosen: tuple[T, ...] = itemgetter(*indices)(entries)
+        return chosen
+    return [entries[i] for i in indices]

@@ -12,17 +12,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from hopspec.reference.integers import LONG, long_integer
+
 __all__ = ["exp_fixed", "exps_fixed", "log_fixed", "log_two"]
 
-# Bits of working precision beyond the result's, and bits resolved by each of the two tables.
+# Bits of working precision beyond the result's.
 _GUARD = 16
-_TABLE = 8
 
 
 class _Tables(NamedTuple):
     log_two: int
-    coarse: list[int]
-    fine: list[int]
+    index_bits: int
+    powers: list[list[int]]
     coefficients: list[int]
 
 
@@ -45,7 +46,7 @@ def log_two(bits: int) -> int:
 def exp_fixed(numerator: int, exponent: int, denominator: int, bits: int) -> int:
     """An integer within 1 of ``2**bits * e**t``, where ``t = numerator * 2**exponent / denominator <= 0``.
 
-    It is ``2**bits`` exactly if ``t == 0``. See :func:`exps_fixed` for the proof.
+    It is ``2**bits`` exactly if ``t == 0``. See :func:`exps_fixed`.
 
     >>> exp_fixed(-1, 0, 1, 30)
     395007542
@@ -63,24 +64,33 @@ def exps_fixed(numerators: Iterable[int], exponent: int, denominator: int, bits:
        unit of ``log 2`` and ``A = n l + r``, ``0 <= r < l``, the number ``e**-a`` equals ``2**-n e**-(r
        2**-w)`` up to a factor ``e**h``, ``|h| <= (n + 1) 2**-w``. As ``n <= 2 bits``, this is at most ``n +
        2`` units of a number below 1.
-    3. Write ``r 2**-w = j 2**-8 + k 2**-16 + s``, ``0 <= s < 2**-16``. The tables hold ``e**-(j 2**-8)``
-       and ``e**-(k 2**-16)`` within one unit each. Horner's rule for ``e**-s`` with coefficients rounded
-       down errs by at most ``2 / (1 - 2**-16)`` units, and the series is cut where its alternating tail is
-       below one unit: within 3.1 units together. Two products of numbers at most 1, each rounded down, give
-       ``e**-(r 2**-w)`` within ``(1 + 1 + 1) + 3.1 + 1 < 7.2`` units.
-    4. Together less than ``n + 10`` units, scaled by ``2**-n``: at most 10 units, that is ``10 * 2**-16``
-       of the result's last place. Rounding to nearest adds 1/2. So ``|W - 2**bits e**t| < 0.501``.
+    3. With tables for ``b`` bits each write ``r 2**-w = j_1 2**-b + ... + j_T 2**-bT + s 2**-bT``, where ``0
+       <= j_m < 2**b`` and ``0 <= s < 1`` has ``w - b T`` bits. Table ``m`` holds ``e**-(j 2**-bm)`` within
+       one unit.
+    4. Horner's rule for ``e**-(s 2**-bT) = sum_k (-s)**k c_k``, ``c_k = 2**-bTk / k!``, is ``v_k = c_k - s
+       v_(k+1)``, with ``c_k`` and the product both rounded down. These two errors have opposite signs, so
+       that a step adds less than one unit, and ``s < 1`` does not enlarge those before. The series is cut
+       where its alternating tail is below one unit: within ``K + 1`` units for ``K`` coefficients.
+    5. The ``T`` products with table entries, of numbers at most 1 and each rounded down, make that ``2 T +
+       K + 1`` units. With those of step 2 it is ``n + 2 T + K + 3``, scaled by ``2**-n``: at most ``2 T + K
+       + 3``. That is below 64 for ``bits <= 1000``, and below ``2**13`` for ``bits < 2**20``.
+    6. Rounding to nearest adds 1/2 to ``2**-16`` of that: ``|W - 2**bits e**t| < 0.501`` for ``bits <=
+       1000``, and below 0.63 for ``bits < 2**20``.
+
+    Raises:
+        ValueError: if a numerator is positive.
     """
     working = bits + _GUARD
-    l2, coarse, fine, coefficients = _tables(working)
+    l2, index_bits, powers, coefficients = _tables(working)
     shift = working + exponent
     largest = bits << working
     # a.bit_length() + shift - denominator.bit_length() beyond this means a > bits.
     longest = largest.bit_length() + 1 + denominator.bit_length()
-    top = working - _TABLE
-    middle = top - _TABLE
-    low = (1 << middle) - 1
-    most = len(coefficients) - 1
+    rest = working - index_bits * len(powers)
+    low, index = (1 << rest) - 1, (1 << index_bits) - 1
+    last, others = coefficients[-1], coefficients[-2::-1]
+    finest_first = powers[::-1]
+    integer = long_integer if working >= LONG else int
     one = 1 << bits
     result = []
     for numerator in numerators:
@@ -99,18 +109,18 @@ def exps_fixed(numerators: Iterable[int], exponent: int, denominator: int, bits:
         if a >= largest:
             result.append(0)
             continue
+        a = integer(a)
         n, r = divmod(a, l2)
         s = r & low
-        # With s < 2**-q, keeping the powers up to working // q leaves a tail below 2**-working.
-        degree = min(most, working // (working - s.bit_length()))
-        value = coefficients[degree]
-        for c in coefficients[degree - 1 :: -1] if degree else ():
-            value = c - ((s * value) >> working)
-        r >>= middle
-        if r:
-            value = (((coarse[r >> _TABLE] * fine[r & 255]) >> working) * value) >> working
+        value = last
+        for c in others:
+            value = c - ((s * value) >> rest)
+        r >>= rest
+        for table in finest_first:
+            value = (value * table[r & index]) >> working
+            r >>= index_bits
         drop = n + _GUARD
-        result.append((value + (1 << (drop - 1))) >> drop)
+        result.append(int((value + (1 << (drop - 1))) >> drop))
     return result
 
 
@@ -124,6 +134,9 @@ def log_fixed(numerator: int, denominator: int, bits: int) -> int:
     That ``|D| <= 2**(w - 40)`` (or 8 units) is checked, so the tail after ``K = w // 40 + 1`` terms is
     below one unit. With ``k`` times ``log 2`` the total is below ``3 K + |k| + 6`` units, and ``w`` is
     chosen to make that less than 1/4 of the result's last place.
+
+    Raises:
+        ValueError: if one of them is not positive.
 
     >>> log_fixed(10, 1, 60) / 2**60, log_fixed(3, 3, 20)
     (2.302585092994046, 0)
@@ -176,26 +189,32 @@ def _atanh_inverse(n: int, precision: int) -> int:
 @lru_cache(maxsize=32)
 def _tables(working: int) -> _Tables:
     # The entries are powers of one exponential taken with 32 more bits. It errs by at most 3 units per Taylor
-    # term, and each of 255 products adds that much and one unit: less than 2**31, half a unit of the result.
+    # term, and each of at most 255 products adds that much and one unit: less than 2**31, half a unit of the
+    # result.
+    integer = long_integer if working >= LONG else int
     precision = working + 32
     half = 1 << 31
 
     def powers(step: int) -> list[int]:
-        base = term = 1 << precision
+        base = term = integer(1) << precision
         k = 0
         while term:
             k += 1
             term = (term >> step) // k
             base += -term if k % 2 else term
-        entries = [1 << precision]
-        for _ in range(255):
+        entries = [integer(1) << precision]
+        for _ in range((1 << index_bits) - 1):
             entries.append((entries[-1] * base) >> precision)
         return [(entry + half) >> 32 for entry in entries]
 
-    # The series of e**-s, s < 2**-16, may stop at degree K when 2**(-16 (K + 1)) / (K + 1)! < 2**-working.
-    coefficients = [1 << working]
-    factorial = 1
-    while coefficients[-1] >> (2 * _TABLE * (len(coefficients) - 1)):
-        factorial *= len(coefficients)
-        coefficients.append((1 << working) // factorial)
-    return _Tables(log_two(working), powers(_TABLE), powers(2 * _TABLE), coefficients)
+    # A table costs a product and saves some terms of the series; this many are close to the best (measured).
+    # Short ones keep set-up and memory within bounds where numbers are long.
+    index_bits = 8 if working < 2048 else 4
+    tables = min(16, max(1, (math.isqrt(working) + 2) // 4)) * (8 // index_bits)
+    coefficients = []
+    term = integer(1) << working
+    while term:
+        coefficients.append(term)
+        term = (term >> (index_bits * tables)) // len(coefficients)
+    steps = range(index_bits, index_bits * tables + 1, index_bits)
+    return _Tables(integer(log_two(working)), index_bits, list(map(powers, steps)), coefficients)

@@ -15,6 +15,7 @@ from hopspec.clauses import implements
 from hopspec.formats import DEFAULT_EPS, FLOAT32, Format
 from hopspec.reference.dyadic import exact_matrix, exact_number
 from hopspec.reference.oracle import energy_row, numbers, update, update_row, views
+from hopspec.reference.packing import Packed, prepare
 from hopspec.reference.problem import Problem, read_problem
 from hopspec.reference.row import Row, View
 from hopspec.reference.target import FormatGoal, Target, resolve, square_root
@@ -33,7 +34,7 @@ def trajectory(
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         steps: the number n of updates, at least 0.
         keep: None, or bools that broadcast to ``[L, N]``.
@@ -57,7 +58,7 @@ def trajectory(
     states = [update(query, memory, beta=beta, keep=keep, steps=0, to=to)]
     for _ in range(steps):
         states.append(update(query, memory, beta=beta, keep=keep, to=to))
-        query = numbers(states[-1])
+        query, memory = numbers(states[-1]), prepare(memory)
     return states
 
 
@@ -81,7 +82,7 @@ def settle(
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any positive number.
         keep: None, or bools that broadcast to ``[L, N]``.
         eps: at least 0; None for :data:`hopspec.formats.DEFAULT_EPS` of the format, ``2**-(precision // 2)``
@@ -117,6 +118,8 @@ def settle(
     if limit is None or limit.numerator < 0:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps}")
     report = goal if goal.bits >= FLOAT32.precision else FormatGoal(FLOAT32)
+    packed = Packed(problem.memory.rows, problem.memory.width)
+    problem = replace(problem, packed_memory=packed, packed_values=packed)
     rows = [
         _settle_row(problem, view, row, limit.fraction(), max_steps, goal, report)
         for row, view in views(problem)

@@ -18,13 +18,14 @@ is known, and the enclosure is cut there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from hopspec.clauses import implements
-from hopspec.reference.dyadic import exact_number, nested
+from hopspec.reference.dyadic import exact_number, nested, pick
 from hopspec.reference.exponential import exp_fixed, exps_fixed
-from hopspec.reference.problem import Problem, pick, read_problem
+from hopspec.reference.packing import prepare
+from hopspec.reference.problem import Problem, read_problem
 from hopspec.reference.row import Ratio, Row, View, Weighted, view_of
 from hopspec.reference.target import Anchor, FormatGoal, Goal, Target, resolve
 from hopspec.types import Exact
@@ -47,10 +48,10 @@ def update(
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
-        values: None, or ``[N, dv]``; read out by the last step, the others use the memory.
+        values: None, or ``[N, dv]``, prepared or not; read out by the last step, the others use the memory.
         steps: how often to update; the state is rounded after every step (clause MHN-UPD-6).
         to: a format or its name for plain numbers, bits or a Precision for Exact leaves.
 
@@ -80,6 +81,7 @@ def update(
         return _given(nested(query), resolve(to, problem.memories))
     for _ in range(steps - 1):
         query = numbers(update(query, memory, beta=beta, keep=keep, to=to))
+        memory = prepare(memory)
     problem = read_problem(query, memory, beta=beta, keep=keep, values=values)
     goal = resolve(to, problem.memories)
     rows = [update_row(problem, view, row, goal) for row, view in views(problem)]
@@ -92,7 +94,7 @@ def association(query: Any, memory: Any, *, beta: Any, keep: Any = None, to: Tar
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
         to: a format or its name for plain numbers, bits or a Precision for Exact leaves.
@@ -129,7 +131,7 @@ def log_normalizer(query: Any, memory: Any, *, beta: Any, keep: Any = None, to: 
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
         to: a format or its name for plain numbers, bits or a Precision for Exact leaves.
@@ -154,7 +156,7 @@ def lse(query: Any, memory: Any, *, beta: Any, keep: Any = None, to: Target = "f
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any positive number.
         keep: None, or bools that broadcast to ``[L, N]``.
         to: a format or its name for plain numbers, bits or a Precision for Exact leaves.
@@ -180,7 +182,7 @@ def energy(query: Any, memory: Any, *, beta: Any, keep: Any = None, to: Target =
 
     Args:
         query: ``[d]`` or ``[L, d]``: nested sequences, NumPy, or anything with ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any positive number.
         keep: None, or bools that broadcast to ``[L, N]``.
         to: a format or its name for plain numbers, bits or a Precision for Exact leaves.
@@ -226,27 +228,27 @@ def update_row(problem: Problem, view: View, row: int, goal: Goal) -> list[Any]:
         return [goal.undefined()] * problem.values.width
     answer = Row(problem, view, row)
     ladder = _Ladder(answer)
-    groups = answer.groups()
-    counts = [len(members) for _, members in groups]
-    values = problem.values
+    start = 16 + len(view.kept).bit_length()
+    first = goal.first_bits(start)
+    limits = _Limits(answer)
     state = []
-    for j, column in enumerate(view.columns):
-        if not view.columns_finite[j]:
+    for j, finite in enumerate(view.columns_finite):
+        if not finite:
             state.append(goal.undefined())
             continue
-        sums = [sum(pick(members, column)) for _, members in groups]
-        # How far the mean of every group is from that of the first, times both counts.
-        away = [total * counts[0] - sums[0] * count for total, count in zip(sums, counts, strict=True)]
-        if not any(away):
-            state.append(goal.rational(sums[0], counts[0] * values.denominator, values.exponent))
+        numerator, denominator, exponent, error = ratio = ladder.component(j, first)
+        if not error:
+            state.append(goal.rational(numerator, denominator, exponent))
             continue
-        state.append(
-            goal.decide(
-                partial(ladder.component, j),
-                16 + len(column).bit_length(),
-                partial(_update_anchor, answer, sums[0], counts[0], [t for t, _ in groups], away),
-            )
-        )
+        anchor = None
+        if limits.within(j, ratio):
+            total, count, away = limits.deviations(j)
+            if not any(away):
+                values = problem.values
+                state.append(goal.rational(total, count * values.denominator, values.exponent))
+                continue
+            anchor = partial(_update_anchor, answer, total, count, [t for t, _ in limits.groups], away)
+        state.append(goal.decide(partial(ladder.component, j), start, anchor))
     return state
 
 
@@ -293,6 +295,43 @@ class _Ladder:
 
     def of(self, quantity: Callable[[Weighted], Ratio]) -> Callable[[int], Ratio]:
         return lambda bits: quantity(self.weights(bits))
+
+
+class _Limits:
+    """The one rational that a component of an update may be: the mean over the memories of largest logit.
+
+    In the exact cases the component is the mean of every group of equal logits, and so of this one. An
+    enclosure that does not contain that mean rules them out; so comparing all groups is seldom needed.
+    """
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.best = [i for i, t in enumerate(row.numerators) if t == row.largest]
+        rows = pick(row.view.kept, row.problem.values.rows)
+        self.sums = [sum(entries) for entries in zip(*pick(self.best, rows), strict=True)]
+
+    def within(self, j: int, ratio: Ratio) -> bool:
+        """Whether an enclosure of component ``j`` contains its limit."""
+        values, count = self.row.problem.values, len(self.best)
+        numerator, denominator, _, error = ratio
+        total = denominator // values.denominator  # as Row.update has it
+        distance: int = abs(numerator * count - self.sums[j] * total)
+        return distance <= error * count
+
+    def deviations(self, j: int) -> tuple[int, int, list[int]]:
+        """Sum and count of the first group's values, and how far every group's mean is from theirs.
+
+        The groups are those of equal logits, largest first; differences of means are given times both counts.
+        """
+        column = self.row.view.columns[j]
+        count, first = len(self.best), self.sums[j]
+        away = [sum(pick(members, column)) * count - first * len(members) for _, members in self.groups]
+        return first, count, away
+
+    @cached_property
+    def groups(self) -> list[tuple[int, list[int]]]:
+        """Every distinct logit and the positions that have it, largest logit first."""
+        return self.row.groups()
 
 
 def _update_anchor(row: Row, total: int, count: int, logits: list[int], away: list[int]) -> Anchor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
 
 from hopspec.reference.dyadic import BoolArray, Matrix, Rational, exact_matrix, exact_number, keep_mask
+from hopspec.reference.packing import Packed, Prepared
 
-__all__ = ["Problem", "pick", "read_problem"]
-
-T = TypeVar("T")
+__all__ = ["Problem", "read_problem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,8 @@ class Problem:
         beta: the inverse temperature.
         keep: ``[L, N]``, True where a memory takes part.
         single: whether the query was given as ``[d]``.
+        packed_memory: the memory packed, where it was given prepared.
+        packed_values: the values packed, where they were given prepared.
     """
 
     query: Matrix
@@ -33,6 +34,8 @@ class Problem:
     beta: Rational
     keep: BoolArray
     single: bool
+    packed_memory: Packed | None = None
+    packed_values: Packed | None = None
 
     @property
     def queries(self) -> int:
@@ -66,7 +69,8 @@ class Problem:
 
     def kept(self, query: int) -> list[int]:
         """Indices of the memories that query number ``query`` sees."""
-        return [i for i, flag in enumerate(self.keep[query].tolist()) if flag]
+        found: list[int] = np.flatnonzero(self.keep[query]).tolist()
+        return found
 
 
 def read_problem(
@@ -76,10 +80,10 @@ def read_problem(
 
     Args:
         query: ``[d]`` or ``[L, d]``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
-        values: None, or ``[N, dv]``.
+        values: None, or ``[N, dv]``, prepared or not.
         positive_beta: whether ``beta`` must be positive, as for energies.
 
     Raises:
@@ -92,7 +96,8 @@ def read_problem(
     if positive_beta and number.numerator <= 0:
         raise ValueError(f"beta must be positive, got {beta}")
     queries, single = exact_matrix(query, "query")
-    patterns, one_row = exact_matrix(memory, "memory", width=queries.width)
+    packed_memory = packed_values = memory.packed if isinstance(memory, Prepared) else None
+    patterns, one_row = _exact(memory, "memory", queries.width)
     if one_row:
         raise ValueError(f"memory must have shape [N, d], got [{patterns.width}]")
     if not queries.rows and not single and not queries.width:
@@ -101,23 +106,17 @@ def read_problem(
         raise ValueError(f"memory must have the query's width d = {queries.width}, got {patterns.width}")
     read_out = patterns
     if values is not None:
-        read_out, one_row = exact_matrix(values, "values")
+        packed_values = values.packed if isinstance(values, Prepared) else None
+        read_out, one_row = _exact(values, "values")
         if one_row or len(read_out.rows) != len(patterns.rows):
             got = f"[{read_out.width}]" if one_row else f"[{len(read_out.rows)}, {read_out.width}]"
             raise ValueError(f"values must have shape [N, dv] with N = {len(patterns.rows)}, got {got}")
     mask = keep_mask(keep, len(queries.rows), len(patterns.rows))
-    return Problem(queries, patterns, read_out, number, mask, single)
+    return Problem(queries, patterns, read_out, number, mask, single, packed_memory, packed_values)
 
 
-def pick(indices: Sequence[int], entries: Sequence[T]) -> Sequence[T]:
-    """``[entries[i] for i in indices]``, ``entries`` itself where that is all of them.
-
-    >>> pick([0, 2], "abc")
-    ('a', 'c')
-    """
-    if len(indices) == len(entries):
-        return entries
-    if len(indices) > 1:
-        chosen: tuple[T, ...] = itemgetter(*indices)(entries)
-        return chosen
-    return [entries[i] for i in indices]
+def _exact(value: Any, name: str, width: int | None = None) -> tuple[Matrix, bool]:
+    if not isinstance(value, Prepared):
+        return exact_matrix(value, name, width)
+    # Prepared from an empty list, which does not tell its width.
+    return exact_matrix([], name, width) if value.shape == (0, 0) else (value.matrix, False)

@@ -14,17 +14,21 @@ where $D_j = \max_i x_{ij} - \min_i x_{ij}$ over the kept memories, because $T$ 
 logarithm errs by at most $2^{-P}$ more (not at all for one memory). The largest logit is exact.
 
 *Energy.* $E = |\xi|^2/2 + M^2/2 - z_{max} - \beta^{-1} \log(s 2^{-P} / N)$: the first three terms are
-exact, the last errs by at most $(n + 1) 2^{-P} / \beta$, and by nothing where all logits are equal.
+exact. The last is taken as $\log(S 2^{-P}) - \log N$, with two integer logarithms, so it errs by at most
+$(n + 2) 2^{-P} / \beta$, and by nothing where all logits are equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from operator import mul
 
+from hopspec.reference.dyadic import pick
 from hopspec.reference.exponential import exps_fixed, log_fixed
-from hopspec.reference.problem import Problem, pick
+from hopspec.reference.packing import Packed
+from hopspec.reference.problem import Problem
 
 __all__ = ["Ratio", "Row", "View", "Weighted", "view_of"]
 
@@ -33,27 +37,60 @@ Ratio = tuple[int, int, int, int]
 ``[numerator - error, numerator + error]``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """What all queries with the same keep mask share.
+    """What all queries with the same keep mask share. Each part is computed when it is first asked for.
 
     Args:
+        problem: the problem.
         kept: indices of the memories seen.
-        memory: their integer patterns.
-        columns: the integer columns of their values.
-        ranges: largest minus least entry of each column.
-        largest_square: ``M**2`` as an integer.
-        memory_finite: whether those memories are finite.
-        columns_finite: for every column, whether those values are finite in it.
     """
 
+    problem: Problem
     kept: list[int]
-    memory: Sequence[list[int]]
-    columns: list[tuple[int, ...]]
-    ranges: list[int]
-    largest_square: int
-    memory_finite: bool
-    columns_finite: list[bool]
+
+    @cached_property
+    def memory(self) -> Sequence[list[int]]:
+        """The integer patterns of the memories seen."""
+        return pick(self.kept, self.problem.memory.rows)
+
+    @cached_property
+    def columns(self) -> list[tuple[int, ...]]:
+        """The integer columns of their values."""
+        packed = self._whole(self.problem.packed_values)
+        if packed:
+            return packed.columns
+        return list(zip(*pick(self.kept, self.problem.values.rows), strict=True)) if self.kept else []
+
+    @cached_property
+    def ranges(self) -> list[int]:
+        """Largest minus least entry of each of those columns."""
+        packed = self._whole(self.problem.packed_values)
+        return packed.ranges if packed else [max(column) - min(column) for column in self.columns]
+
+    @cached_property
+    def largest_square(self) -> int:
+        """``M**2`` as an integer."""
+        packed = self._whole(self.problem.packed_memory)
+        return packed.largest_square if packed else max((sum(map(mul, x, x)) for x in self.memory), default=0)
+
+    @cached_property
+    def memory_finite(self) -> bool:
+        """Whether those memories are finite."""
+        memory = self.problem.memory
+        return not memory.undefined or all(map(memory.finite.__getitem__, self.kept))
+
+    @cached_property
+    def columns_finite(self) -> list[bool]:
+        """For every column, whether those values are finite in it."""
+        finite = [True] * self.problem.values.width
+        seen = set(self.kept) if self.problem.values.undefined else ()
+        for i, j in self.problem.values.undefined:
+            finite[j] = finite[j] and i not in seen
+        return finite
+
+    def _whole(self, packed: Packed | None) -> Packed | None:
+        return packed if packed is not None and len(self.kept) == self.problem.memories else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +104,13 @@ class Weighted:
 
 def view_of(problem: Problem, row: int) -> View:
     """The :class:`View` of query number ``row``."""
-    kept = problem.kept(row)
-    memory = pick(kept, problem.memory.rows)
-    columns = list(zip(*pick(kept, problem.values.rows), strict=True)) if kept else []
-    seen = set(kept)
-    spoiled = {j for i, j in problem.values.undefined if i in seen}
-    return View(
-        kept=kept,
-        memory=memory,
-        columns=columns,
-        ranges=[max(column) - min(column) for column in columns],
-        largest_square=max((sum(map(mul, pattern, pattern)) for pattern in memory), default=0),
-        memory_finite=all(map(problem.memory.finite.__getitem__, kept)),
-        columns_finite=[j not in spoiled for j in range(problem.values.width)],
-    )
+    return View(problem, problem.kept(row))
 
 
 class Row:
     """One query that sees at least one memory, everything finite. Names as in the module's description.
+
+    Where the problem holds packed matrices, they give the same products (:mod:`hopspec.reference.packing`).
 
     Attributes:
         numerators: the exact logits of the kept memories, as integers over the problem's logit denominator.
@@ -92,19 +118,32 @@ class Row:
         below: how many are less than that.
     """
 
-    __slots__ = ("below", "best_score", "largest", "numerators", "problem", "query_square", "view")
+    __slots__ = ("_known", "below", "largest", "numerators", "problem", "query", "view")
 
     def __init__(self, problem: Problem, view: View, row: int) -> None:
         self.problem = problem
         self.view = view
-        query = problem.query.rows[row]
-        scores = [sum(map(mul, pattern, query)) for pattern in view.memory]
+        self.query = query = problem.query.rows[row]
+        if problem.packed_memory is not None:
+            scores = pick(view.kept, problem.packed_memory.times(query))
+        else:
+            scores = [sum(map(mul, pattern, query)) for pattern in view.memory]
         factor = problem.beta.numerator
         self.numerators = [factor * score for score in scores]
         self.largest = max(self.numerators)
-        self.best_score = scores[self.numerators.index(self.largest)]
-        self.query_square = sum(map(mul, query, query))
         self.below = len(scores) - self.numerators.count(self.largest)
+        self._known: tuple[int, int, int] | None = None
+
+    @property
+    def query_square(self) -> int:
+        """The squared length of the query, as an integer."""
+        return sum(map(mul, self.query, self.query))
+
+    @property
+    def best_score(self) -> int:
+        """The score of a memory of largest logit, as an integer."""
+        best = self.view.memory[self.numerators.index(self.largest)]
+        return sum(map(mul, best, self.query))
 
     def groups(self) -> list[tuple[int, list[int]]]:
         """The distinct logits, largest first, each with the positions that have it."""
@@ -139,17 +178,28 @@ class Row:
         values, integers = self.problem.values, weighted.integers
         active = [i for i, weight in enumerate(integers) if weight]
         weights = pick(active, integers)
+        if self.problem.packed_values is not None:
+            sums = self.problem.packed_values.combine(weights, pick(active, self.view.kept))
+        else:
+            sums = [sum(map(mul, weights, pick(active, column))) for column in self.view.columns]
         denominator = weighted.total * values.denominator
         return [
-            (sum(map(mul, weights, pick(active, column))), denominator, values.exponent, self.below * span)
-            for column, span in zip(self.view.columns, self.view.ranges, strict=True)
+            (total, denominator, values.exponent, self.below * span)
+            for total, span in zip(sums, self.view.ranges, strict=True)
         ]
+
+    def _logarithm(self, weighted: Weighted) -> int:
+        """An integer within 1 of ``2**P log(S 2**-P)``; log-normalizer and energy share it."""
+        total, bits = weighted.total, weighted.bits
+        if self._known is None or self._known[:2] != (total, bits):
+            self._known = total, bits, log_fixed(total, 1 << bits, bits)
+        return self._known[2]
 
     def log_normalizer(self, weighted: Weighted) -> Ratio:
         """The log-normalizer."""
         bits, problem = weighted.bits, self.problem
         one = 1 << bits
-        logarithm = log_fixed(weighted.total, one, bits)
+        logarithm = self._logarithm(weighted)
         error = 0 if weighted.total == one and not self.below else self.below + 1
         denominator = problem.logit_denominator
         exponent = min(problem.logit_exponent, -bits)
@@ -169,8 +219,8 @@ class Row:
         bits = weighted.bits
         logarithm, error = 0, 0
         if self.below:
-            logarithm = log_fixed(weighted.total, len(self.numerators) << bits, bits)
-            error = self.below + 1
+            logarithm = self._logarithm(weighted) - _log_integer(len(self.numerators), bits)
+            error = self.below + 2
         query, memory, beta = self.problem.query, self.problem.memory, self.problem.beta
         # 2 E = |xi|**2 + M**2 - 2 z_max - 2 logarithm 2**-bits / beta, over the denominator (dq dx)**2 beta.
         dq, dx = query.denominator, memory.denominator
@@ -184,3 +234,8 @@ class Row:
         unit = (2 * beta.denominator * (dq * dx) ** 2) << (last - exponent)
         numerator = sum(m << (e - exponent) for m, e in terms) - logarithm * unit
         return numerator, 2 * (dq * dx) ** 2 * beta.numerator, exponent, error * unit
+
+
+@lru_cache(maxsize=256)
+def _log_integer(n: int, bits: int) -> int:
+    return log_fixed(n, 1, bits)

@@ -34,6 +34,9 @@ FloatArray = npt.NDArray[np.float64]
 # A double-double (value, correction, radius).
 Triple = tuple[float, float, float]
 
+# Up to this many products integers are as fast as conversion to arrays (measured).
+_FEW = 512
+
 _NAN: Triple = (math.nan, 0.0, 0.0)
 
 
@@ -130,10 +133,10 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
     Args:
         query: ``[L, d]``, or ``[d]`` taken as ``[1, d]``; nested sequences, NumPy, or anything with
             ``tolist()``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or what :func:`hopspec.reference.prepare` made of it.
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
-        values: None, or ``[N, dv]``.
+        values: None, or ``[N, dv]``, prepared or not.
 
     Returns:
         A :class:`Solution` whose radii are about ``2**-106`` of the results, see the module's description.
@@ -176,8 +179,9 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
         else:
             answer = Row(problem, view, row)
             weighted = answer.weigh(_working_bits(answer))
-            logits[row, kept] = _logits(answer)
-            weights[row, kept] = _weights(answer, weighted)
+            seen = kept if len(kept) < problem.memories else slice(None)
+            logits[row, seen] = _logits(answer)
+            weights[row, seen] = _weights(answer, weighted)
             ratios = zip(answer.update(weighted), view.columns_finite, strict=True)
             states += [_enclose(*ratio) if finite else _NAN for ratio, finite in ratios]
             normalizers.append(_enclose(*answer.log_normalizer(weighted)))
@@ -284,11 +288,12 @@ def _enclose_extreme(numerator: int, denominator: int, exponent: int, error: int
 
 def _nearest(numerators: Sequence[int], denominator: int, exponent: int) -> FloatArray:
     """The float64s nearest to ``numerators / denominator * 2**exponent``."""
-    sizes = [abs(n).bit_length() for n in numerators if n]
+    sizes = [abs(n) for n in numerators if n]
     if not sizes:
         return np.zeros(len(numerators))
     offset = exponent - denominator.bit_length()
-    if min(sizes) + offset > -1000 and max(sizes) + offset < 1000 and max(sizes) < 1000:
+    least, most = min(sizes).bit_length(), max(sizes).bit_length()
+    if least + offset > -1000 and most + offset < 1000 and most < 1000:
         floats = [n / denominator for n in numerators] if denominator != 1 else list(map(float, numerators))
         scaled: FloatArray = np.ldexp(np.array(floats), exponent)
         return scaled
@@ -297,7 +302,10 @@ def _nearest(numerators: Sequence[int], denominator: int, exponent: int) -> Floa
 
 def _magnitudes(problem: Problem) -> FloatArray:
     """``sum_j |x_ij xi_j|`` for every query and memory, 0 in rows that are not finite."""
-    query, memory = (_absolute(matrix) for matrix in (problem.query, problem.memory))
+    shape = problem.queries, problem.memories
+    query = memory = None
+    if problem.queries * problem.memories * problem.query.width > _FEW:
+        query, memory = (_absolute(matrix) for matrix in (problem.query, problem.memory))
     if query is not None and memory is not None:
         smallest = min((a[a > 0].min(initial=np.inf) for a in (query, memory)), default=np.inf)
         largest = max(query.max(initial=0.0), memory.max(initial=0.0))
@@ -306,15 +314,12 @@ def _magnitudes(problem: Problem) -> FloatArray:
             product: FloatArray = query @ memory.T
             return product
     absolute = [[abs(x) for x in row] for row in problem.memory.rows]
-    rows = [
-        _nearest(
-            [sum(map(mul, pattern, map(abs, row))) for pattern in absolute],
-            problem.score_denominator,
-            problem.score_exponent,
-        )
-        for row in problem.query.rows
+    sums = [
+        sum(map(mul, pattern, row))
+        for row in ([abs(x) for x in row] for row in problem.query.rows)
+        for pattern in absolute
     ]
-    return np.array(rows).reshape(problem.queries, problem.memories)
+    return _nearest(sums, problem.score_denominator, problem.score_exponent).reshape(shape)
 
 
 def _absolute(matrix: Matrix) -> FloatArray | None:

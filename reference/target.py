@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from hopspec.formats import Format, format_named
 from hopspec.precision import Precision
-from hopspec.reference.context import Real, context, working_bits
-from hopspec.reference.rounding import round_bits, round_ratio, significand
+from hopspec.reference.context import context, working_bits
+from hopspec.reference.rounding import (
+    inside_float64,
+    raw,
+    round_ratio,
+    settled_significand,
+    significand,
+    undefined,
+)
 from hopspec.reference.row import Ratio
 from hopspec.types import Exact
 
@@ -41,6 +49,11 @@ class FormatGoal:
     def __init__(self, fmt: Format) -> None:
         self.format = fmt
         self.bits = fmt.precision
+        # Rounding is monotone only where overflow gives infinities: NaN compares with nothing.
+        self._ordered = replace(fmt, overflow="infinite")
+        # Where a significand of full precision with an exponent from least to below top is a float as it is.
+        self._plain = inside_float64(fmt)
+        self._least, self._top = fmt.least_exponent, fmt.emax - fmt.precision
 
     def rational(self, numerator: int, denominator: int = 1, exponent: int = 0) -> Any:
         """The leaf for a rational number."""
@@ -52,12 +65,15 @@ class FormatGoal:
 
     def undefined(self) -> Any:
         """The leaf for NaN."""
-        infinity = self.infinite(1)
-        return infinity - infinity
+        return undefined(self.format)
 
     def surely_zero(self, negative_logarithm: int) -> bool:
         """Whether ``(0, e**-negative_logarithm)`` rounds to 0, being below half the least element."""
         return negative_logarithm > 1 - self.format.least_exponent
+
+    def first_bits(self, start: int) -> int:
+        """The working precision that :meth:`decide` begins with."""
+        return _rounded_up(self.bits + start)
 
     def decide(self, enclose: Enclose, start: int, anchor: Callable[[], Anchor | None] | None = None) -> Any:
         """The leaf for an irrational number, from its enclosures.
@@ -67,20 +83,23 @@ class FormatGoal:
             start: bits of working precision beyond the format's to begin with.
             anchor: finds a rational number very close to the true one; asked only if two attempts fail.
         """
-        bits = _rounded_up(self.bits + start)
+        bits = self.first_bits(start)
         low_limit = high_limit = None
         attempt = 0
         while True:
             numerator, denominator, exponent, error = enclose(bits)
-            low = round_ratio(numerator - error, denominator, self.format, exponent)
-            high = round_ratio(numerator + error, denominator, self.format, exponent)
+            settled = settled_significand(numerator, denominator, exponent, error, self.bits)
+            if settled is not None and self._plain and self._least <= settled[1] < self._top:
+                return math.ldexp(float(settled[0]), settled[1])
+            low = round_ratio(numerator - error, denominator, self._ordered, exponent)
+            high = round_ratio(numerator + error, denominator, self._ordered, exponent)
             # Rounding is monotone, so a bound on the true number bounds its rounding.
             if low_limit is not None:
                 low = max(low, low_limit)
             if high_limit is not None:
                 high = min(high, high_limit)
             if low == high:
-                return low
+                return low if abs(low) < math.inf else self.infinite(1 if low > 0 else -1)
             attempt += 1
             if attempt == 2 and anchor is not None and (found := anchor()) is not None:
                 if found.side > 0:
@@ -99,7 +118,7 @@ class FormatGoal:
             grid = max(grid, size - self.bits - 4)
         shift = max(1, anchor.exponent - grid + 1)
         numerator = (anchor.numerator << shift) + anchor.side
-        return round_ratio(numerator, anchor.denominator, self.format, anchor.exponent - shift)
+        return round_ratio(numerator, anchor.denominator, self._ordered, anchor.exponent - shift)
 
 
 class BitsGoal:
@@ -112,6 +131,7 @@ class BitsGoal:
     def __init__(self, bits: int) -> None:
         self.bits = bits
         self.limit = 4 * bits + 4096
+        self._context = context(bits)
 
     def rational(self, numerator: int, denominator: int = 1, exponent: int = 0) -> Exact:
         """The leaf for a rational number."""
@@ -119,25 +139,32 @@ class BitsGoal:
 
     def infinite(self, sign: int) -> Exact:
         """The leaf for an infinity."""
-        ctx = context(self.bits)
+        ctx = self._context
         return Exact(ctx.inf if sign > 0 else ctx.ninf, ctx.zero, self.bits, True)
 
     def undefined(self) -> Exact:
         """The leaf for NaN."""
-        ctx = context(self.bits)
+        ctx = self._context
         return Exact(ctx.nan, ctx.inf, self.bits, False)
 
     def surely_zero(self, negative_logarithm: int) -> bool:
         """Whether ``e**-negative_logarithm`` is beyond the largest working precision."""
         return negative_logarithm > self.limit
 
+    def first_bits(self, start: int) -> int:
+        """The working precision that :meth:`decide` begins with."""
+        return _rounded_up(self.bits + start)
+
     def decide(
         self, enclose: Enclose, start: int, anchor: Callable[[], Anchor | None] | None = None
     ) -> Exact:
         """The leaf for an irrational number; the arguments are those of :meth:`FormatGoal.decide`."""
-        bits = _rounded_up(self.bits + start)
+        bits = self.first_bits(start)
         while True:
             numerator, denominator, exponent, error = enclose(bits)
+            settled = settled_significand(numerator, denominator, exponent, error, self.bits)
+            if settled is not None:
+                return self._within(*settled)
             low = significand(numerator - error, denominator, exponent, self.bits, None)
             high = significand(numerator + error, denominator, exponent, self.bits, None)
             if low == high or bits > self.limit:
@@ -145,16 +172,22 @@ class BitsGoal:
             bits = _rounded_up(bits * 3 // 2)
 
     def _leaf(self, numerator: int, denominator: int, exponent: int, error: int) -> Exact:
-        value = round_bits(numerator, denominator, self.bits, exponent)
         m, e = significand(numerator, denominator, exponent, self.bits, None)
         common = min(exponent, e)
         away = abs((numerator << (exponent - common)) - (m * denominator << (e - common)))
         away += error << (exponent - common)
-        radius_m, radius_e = significand(away, denominator, common, 32, None)
-        ctx = context(self.bits)
-        # One more unit of the last of 32 bits makes up for rounding the radius down.
-        radius: Real = ctx.ldexp(ctx.convert(radius_m + 1), radius_e) if away else ctx.zero
-        return Exact(value, radius, self.bits, not away)
+        return self._within(m, e, away, denominator << (e - common))
+
+    def _within(self, m: int, e: int, away: int, unit: int) -> Exact:
+        """The leaf ``m * 2**e`` of a number no further from it than ``away / unit * 2**e``."""
+        make = self._context.make_mpf
+        value = make(raw(m, e))
+        if not away:
+            return Exact(value, self._context.zero, self.bits, True)
+        # 32 or 33 bits of the radius; one more unit of the last makes up for rounding it down.
+        shift = 32 + unit.bit_length() - away.bit_length()
+        radius = (away << shift) // unit if shift >= 0 else away // (unit << -shift)
+        return Exact(value, make(raw(radius + 1, e - shift)), self.bits, False)
 
 
 Goal = FormatGoal | BitsGoal
@@ -173,10 +206,10 @@ def resolve(to: Target, n: int) -> Goal:
     if isinstance(to, str):
         to = format_named(to)
     if isinstance(to, Format):
-        return FormatGoal(to)
+        return _format_goal(to)
     if isinstance(to, bool) or not isinstance(to, int | Precision):
         raise TypeError(f"to must be a format, its name, an int or a Precision, got {type(to).__name__}")
-    return BitsGoal(working_bits(to, max(1, n)))
+    return _bits_goal(working_bits(to, max(1, n)))
 
 
 def square_root(square: Fraction, goal: FormatGoal) -> Any:
@@ -197,6 +230,10 @@ def square_root(square: Fraction, goal: FormatGoal) -> Any:
     return goal.rational(2 * root + sticky, 1, -shift - 1)
 
 
+_format_goal = lru_cache(maxsize=64)(FormatGoal)
+_bits_goal = lru_cache(maxsize=64)(BitsGoal)
+
+
 def _rounded_up(bits: int) -> int:
     # Few distinct working precisions mean few tables of exponentials.
-    return -(-bits // 32) * 32
+    return -(-bits // 16) * 16

@@ -33,6 +33,16 @@ def test_exponential_is_within_its_bound() -> None:
     assert worst > 0.4
 
 
+def test_exponential_of_many_bits_is_within_its_bound() -> None:
+    rng = random.Random(4)
+    ctx.prec = 20000
+    for bits in (2031, 2032, 5000, 16000):
+        for _ in range(5):
+            numerator = -rng.getrandbits(rng.choice([55, 60, 70]))
+            exact = ratio(2) ** bits * (ratio(numerator) * ratio(2) ** -60).exp()
+            assert float(abs(ratio(exp_fixed(numerator, -60, 1, bits)) - exact).upper()) <= 0.51
+
+
 def test_exponential_of_zero_is_exact_and_of_huge_numbers_zero() -> None:
     assert exps_fixed([0, -1], 5000, 1, 100) == [1 << 100, 0]
     assert exp_fixed(-(10**400), 0, 7, 64) == 0

@@ -1,0 +1,1 @@
+"""Benchmarks: contenders measured side by side, with intervals for the ratios of their times."""
