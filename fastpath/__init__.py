@@ -1,5 +1,6 @@
 """The fast path: retrieval, energy and fixed points through PyTorch's own kernels."""
 
+from hopspec.fastpath._certify import certify as certify
 from hopspec.fastpath._energy import energy as energy
 from hopspec.fastpath._energy import log_normalizer as log_normalizer
 from hopspec.fastpath._retrieve import association as association
@@ -8,4 +9,4 @@ from hopspec.fastpath._settle import settle as settle
 from hopspec.fastpath.descriptor import DESCRIPTOR as DESCRIPTOR
 from hopspec.fastpath.memory import Memory as Memory
 
-__all__ = ["DESCRIPTOR", "Memory", "association", "energy", "log_normalizer", "retrieve", "settle"]
+__all__ = ["DESCRIPTOR", "Memory", "association", "certify", "energy", "log_normalizer", "retrieve", "settle"]

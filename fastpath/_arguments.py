@@ -63,6 +63,7 @@ def check_arguments(
     values: Tensor | None = None,
     reads_values: bool = False,
     positive_beta: bool = False,
+    name: str = "query",
 ) -> Arguments:
     """Check what every public function takes.
 
@@ -74,13 +75,14 @@ def check_arguments(
         values: ``[..., N, dv]``.
         reads_values: whether the function reads out of values; the others ignore those of a ``Memory``.
         positive_beta: whether beta must be above zero (energy and fixed points).
+        name: what the caller calls its query.
 
     Raises:
         TypeError: wrong type or dtype.
         ValueError: wrong rank, shape, device or value. Both name the argument, what it was and what was
             expected.
     """
-    checked_query = check_pattern_tensor("query", query)
+    checked_query = check_pattern_tensor(name, query)
     magnitudes = None
     value_magnitudes = None
     if isinstance(memory, Memory):
@@ -94,10 +96,10 @@ def check_arguments(
     else:
         patterns = check_pattern_tensor("memory", memory)
         keeps = []
-    check_same_kind("query", checked_query, "memory", patterns)
+    check_same_kind(name, checked_query, "memory", patterns)
     if checked_query.shape[-1] != patterns.shape[-1]:
         raise ValueError(
-            f"query has shape {tuple(checked_query.shape)}, expected [..., L, {patterns.shape[-1]}] "
+            f"{name} has shape {tuple(checked_query.shape)}, expected [..., L, {patterns.shape[-1]}] "
             f"for a memory of shape {tuple(patterns.shape)}"
         )
     if values is not None:

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from hopspec.fastpath._certify import certify
 from hopspec.fastpath._energy import energy, log_normalizer
 from hopspec.fastpath._retrieve import association, retrieve
 from hopspec.fastpath._settle import settle
@@ -67,6 +68,7 @@ DESCRIPTOR: Implementation[Tensor] = Implementation(
     energy=energy,
     association=association,
     settle=settle,
+    certify=certify,
     capabilities=Capabilities(
         dtypes=("float64", "float32", "bfloat16", "float16"),
         devices=("cpu", "cuda"),

@@ -46,7 +46,7 @@ class Answer:
     """What came back: arrays as float64 (or bool/int) images with the dtype and device they had.
 
     Args:
-        arrays: one array, or one per field of a ``Settled``.
+        arrays: one array, or one per field of a ``Settled`` or a ``Certificate``.
         dtypes: their dtype names.
         mutated: names of arguments that were modified.
         error: the exception's type name, :data:`WRONG_DEVICE`, or "" if there is a result.

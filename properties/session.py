@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from hopspec.properties.builtin import BUILTIN, FAULT_PREFIX
 from hopspec.properties.calls import WRONG_DEVICE, Answer, Call, Description
-from hopspec.types import Capabilities, Implementation, Settled
+from hopspec.types import Capabilities, Certificate, Implementation, Settled
 
 __all__ = ["QUANTITIES", "Session", "resolve"]
 
 # Comparing as integers tells NaN from NaN and zero from minus zero.
 INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
-QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded")
+QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded", "certify")
 
 
 class Unusable(Exception):  # noqa: N818  (a verdict on the target)
@@ -127,6 +127,8 @@ class Session:
         return replace(answer, mutated=mutated)
 
     def _put(self, array: NDArray[Any], call: Call, name: str) -> Any:
+        # A large array may come as the name of a file.
+        array = np.asarray(array)
         if self.implementation.to_array is not None:
             return self.implementation.to_array(array, "bool" if array.dtype == np.bool_ else call.dtype)
         if array.dtype == np.bool_:
@@ -191,7 +193,7 @@ class Session:
         )
 
     def _take(self, result: Any) -> Answer:
-        parts = tuple(result) if isinstance(result, Settled) else (result,)
+        parts = tuple(result) if isinstance(result, Settled | Certificate) else (result,)
         if self.implementation.from_array is not None:
             arrays = tuple(np.asarray(self.implementation.from_array(p)) for p in parts)
             return Answer(arrays, tuple(str(a.dtype) for a in arrays))

@@ -11,6 +11,7 @@ name                what it computes                                            
 `log_normalizer`    natural logarithm of the sum of the exponentiated logits    MHN-LSE-1
 `energy`            the energy that the update decreases                        MHN-ENE-1
 `settle`            updates until the state of each query stops moving          MHN-SET-1
+`certify`           proofs that a fixed point is near, and whether it attracts  MHN-FIX-10
 `Memory`            a prepared memory, accepted wherever a tensor is            MHN-DOM-1
 ==================  ==========================================================  ==============
 """
@@ -19,21 +20,34 @@ from typing import TYPE_CHECKING
 
 from hopspec.formats import Format
 from hopspec.precision import Precision
-from hopspec.types import AccuracyModel, Capabilities, Exact, Implementation, Settled, Status, Update
+from hopspec.types import (
+    AccuracyModel,
+    Capabilities,
+    Certificate,
+    Exact,
+    Implementation,
+    Proof,
+    Settled,
+    Status,
+    Update,
+)
 
 __all__ = [
     "AccuracyModel",
     "Capabilities",
+    "Certificate",
     "Exact",
     "Format",
     "Implementation",
     "Memory",
     "Precision",
+    "Proof",
     "Settled",
     "Status",
     "Update",
     "__version__",
     "association",
+    "certify",
     "energy",
     "log_normalizer",
     "retrieve",
@@ -43,12 +57,14 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hopspec.fastpath import Memory, association, energy, log_normalizer, retrieve, settle
+    from hopspec.fastpath import Memory, association, certify, energy, log_normalizer, retrieve, settle
 else:
     # Type checkers must not see this `__getattr__`: with it, every misspelt name would have a type.
     import importlib
 
-    _FROM_FASTPATH = frozenset({"Memory", "association", "energy", "log_normalizer", "retrieve", "settle"})
+    _FROM_FASTPATH = frozenset(
+        {"Memory", "association", "certify", "energy", "log_normalizer", "retrieve", "settle"}
+    )
 
     def __getattr__(name):
         if name not in _FROM_FASTPATH:

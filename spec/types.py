@@ -15,8 +15,10 @@ from hopspec.formats import FLOAT32, Format
 __all__ = [
     "AccuracyModel",
     "Capabilities",
+    "Certificate",
     "Exact",
     "Implementation",
+    "Proof",
     "Settled",
     "Status",
     "Update",
@@ -51,6 +53,42 @@ class Settled(NamedTuple, Generic[A]):
     residual: A
     steps: A
     status: A
+
+
+class Proof(enum.IntEnum):
+    """By which clause a fixed point was certified: none, MHN-FIX-4 (Banach) or MHN-FIX-5 (Newton)."""
+
+    NONE = 0
+    BANACH = 1
+    NEWTON = 2
+
+
+class Certificate(NamedTuple, Generic[A]):
+    """What is proved about the fixed point near each state, one entry per state ``[..., L]`` (MHN-FIX-10).
+
+    A certificate that says nothing is always true: ``certified`` False, ``radius`` and ``rate`` infinite,
+    ``attracts`` and ``repels`` False.
+
+    Args:
+        certified: bools, whether exactly one fixed point lies within ``radius`` of the state.
+        radius: a bound on the distance of the state from it, in units of the patterns; infinite where not
+            certified.
+        attracts: bools, whether the fixed point is proved to attract: all eigenvalues of its Jacobian are
+            below 1.
+        repels: bools, whether it is proved to repel: an eigenvalue of its Jacobian is above 1. Where neither
+            is proved, nothing is known.
+        rate: where ``attracts``, a number below 1 such that one update of any point within ``radius`` of the
+            state reduces its distance from the fixed point to at most ``rate`` times as much; infinite
+            elsewhere.
+        proof: a :class:`Proof` code, integers.
+    """
+
+    certified: A
+    radius: A
+    attracts: A
+    repels: A
+    rate: A
+    proof: A
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +213,7 @@ class Implementation(Generic[A]):
         energy: ``[..., L]``.
         association: the weights, ``[..., L, N]``.
         settle: also takes ``eps`` and ``max_steps``; returns a :class:`Settled`.
+        certify: takes a state in place of the query; returns a :class:`Certificate`.
         rounded: the update with every operation rounded to ``bits`` bits; takes ``bits``.
         capabilities: what is claimed.
         accuracy: one model per dtype; a dtype without one is judged under the loosest built-in model.
@@ -188,6 +227,7 @@ class Implementation(Generic[A]):
     energy: Callable[..., Any] | None = None
     association: Callable[..., Any] | None = None
     settle: Callable[..., Any] | None = None
+    certify: Callable[..., Any] | None = None
     rounded: Callable[..., Any] | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     accuracy: tuple[AccuracyModel, ...] = ()

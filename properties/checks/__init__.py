@@ -2,6 +2,7 @@
 
 from hopspec.properties.checks import (
     bounds,
+    certificates,
     contracts,
     edges,
     energy,
@@ -18,6 +19,7 @@ __all__ = [
     "CHECKS",
     "Check",
     "bounds",
+    "certificates",
     "check",
     "contracts",
     "edges",

@@ -4,7 +4,16 @@ Every fault is one small edit of a right implementation: :class:`~hopspec.proper
 PyTorch, or the reference where rounding is the subject. ``hopspec verify fault:NAME`` judges one.
 """
 
-from hopspec.properties.faults import contracts, energies, forward, masks, nonfinite, precision, settling
+from hopspec.properties.faults import (
+    certificates,
+    contracts,
+    energies,
+    forward,
+    masks,
+    nonfinite,
+    precision,
+    settling,
+)
 from hopspec.properties.faults.kernel import Kernel
 from hopspec.properties.faults.registry import FAULTS, KINDS, Fault
 
@@ -13,6 +22,7 @@ __all__ = [
     "KINDS",
     "RIGHT",
     "Fault",
+    "certificates",
     "contracts",
     "energies",
     "forward",

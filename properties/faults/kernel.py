@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from hopspec.properties.models import MODELS
-from hopspec.types import Capabilities, Implementation, Settled, Status
+from hopspec.types import Capabilities, Certificate, Implementation, Proof, Settled, Status
 
-__all__ = ["DTYPES", "Inputs", "Kernel", "Step", "Sums", "output_dtype"]
+__all__ = ["DTYPES", "Inputs", "Kernel", "Linear", "Step", "Sums", "output_dtype"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_EPS = {torch.float32: 1e-4, torch.float16: 2.0**-8, torch.bfloat16: 2.0**-6}
@@ -90,6 +90,27 @@ class Step:
     residual: Tensor
     eps: float
     inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The update near each state, as a certificate sees it.
+
+    Args:
+        residual: ``x - T(x)``, ``[..., L, d]``.
+        error: bound on its error, ``[..., L]``.
+        slope: beta times the largest distance of a memory from the update, ``[..., L]``.
+        jacobian: ``[..., L, d, d]``.
+        largest: bound on its largest eigenvalue, ``[..., L]``.
+        least: lower bound on the same.
+    """
+
+    residual: Tensor
+    error: Tensor
+    slope: Tensor
+    jacobian: Tensor
+    largest: Tensor
+    least: Tensor
 
 
 class Kernel:
@@ -472,6 +493,87 @@ class Kernel:
             state = new
         return Settled(final, self.energy(final, memory, beta=beta, keep=keep), residual, steps, status)
 
+    # Certificates
+
+    def linearize(self, inputs: Inputs) -> Linear:
+        """The update and its Jacobian at each state, with a generous allowance for float64."""
+        n, d = inputs.memory.shape[-2:]
+        weights = torch.nan_to_num(self.weights(inputs))
+        offsets = inputs.memory.unsqueeze(-3) - inputs.query.unsqueeze(-2)
+        step = (weights.unsqueeze(-2) @ offsets).squeeze(-2)
+        centred = offsets - step.unsqueeze(-2)
+        beta = inputs.beta[..., None]
+        jacobian = beta[..., None, None] * (centred * weights.unsqueeze(-1)).mT @ centred
+        lengths = torch.where(inputs.kept, centred.norm(dim=-1), 0.0)
+        extent = lengths.amax(-1) if n else lengths.sum(-1)
+        reach = inputs.memory.norm(dim=-1).amax(-1)[..., None] if n else extent
+        # Exponentials are rounded to float32, logits and sums in float64 by less than this.
+        relative = 2.0**-22 + (n + d + 8) * 2.0**-48 * (1 + beta * reach * inputs.query.norm(dim=-1))
+        error = relative * extent + (n + d + 8) * 2.0**-50 * step.norm(dim=-1)
+        doubt = 4 * relative * beta * extent.square() + (n + d) * 2.0**-48
+        top = torch.linalg.eigvalsh(torch.nan_to_num(jacobian))[..., -1]
+        return Linear(-step, error, beta * (extent + error), jacobian, top + doubt, top - doubt)
+
+    def length(self, residual: Tensor) -> Tensor:
+        """How far the update moves a state."""
+        distance: Tensor = torch.linalg.vector_norm(residual, dim=-1)
+        return distance
+
+    def grown(self, turn: Tensor) -> Tensor:
+        """By how much the Jacobian may grow over a ball."""
+        return turn.exp() * (1 + 2.0**-40)
+
+    def banach(self, near: Linear, radius: Tensor) -> Tensor:
+        """Whether clause MHN-FIX-4 holds with ``radius``."""
+        grown = self.grown(near.slope * radius)
+        spread = torch.where(near.slope > 0, (grown - 1) / near.slope, radius)
+        reach = self.length(near.residual) + near.error + near.largest * spread
+        return (radius >= 0) & (reach <= radius) & (near.largest * grown < 1)
+
+    def newton(self, near: Linear, wider: float) -> tuple[Tensor, Tensor]:
+        """Whether clause MHN-FIX-5 holds with ``wider`` times the least possible radius, and that radius."""
+        identity = torch.eye(near.jacobian.shape[-1], dtype=torch.float64)
+        inverse, _ = torch.linalg.inv_ex(identity - near.jacobian)
+        norm = torch.linalg.matrix_norm(inverse) if identity.numel() else near.error + 1
+        shift = self.length((inverse @ near.residual.unsqueeze(-1)).squeeze(-1)) + norm * near.error
+        wide = wider * shift
+        defect = norm * ((near.largest - near.least) + norm * 2.0**-40)
+        kappa = defect + norm * near.largest * (self.grown(near.slope * wide) - 1)
+        return (shift + kappa * wide <= wide) & (kappa < 1), wide
+
+    def attracts(self, near: Linear, radius: Tensor) -> Tensor:
+        """Which fixed points attract."""
+        return near.largest * self.grown(near.slope * radius) < 1
+
+    def repels(self, near: Linear, radius: Tensor) -> Tensor:
+        """Which fixed points repel."""
+        return 2 * near.least > 1 + self.grown(2 * near.slope * radius)
+
+    def certify(
+        self, state: Tensor, memory: Tensor, *, beta: float | Tensor, keep: Tensor | None = None
+    ) -> Certificate[Tensor]:
+        """The first ball that passes, each radius tried being larger than the one before."""
+        inputs = self.prepare(state, memory, beta, keep, positive=True)
+        near = self.linearize(inputs)
+        radius = torch.full_like(near.error, math.inf)
+        proof = torch.zeros(radius.shape, dtype=torch.int64)
+        least = (self.length(near.residual) + near.error) / (1 - near.largest)
+        for wider in (1.001, 1.02, 1.2, 2.0, 4.0):
+            balls = {
+                Proof.BANACH: (self.banach(near, least * wider), least * wider),
+                Proof.NEWTON: self.newton(near, wider),
+            }
+            for form, (passes, wide) in balls.items():
+                new = passes & (proof == 0) & ~inputs.spoilt & inputs.kept.any(-1)
+                radius = torch.where(new, wide, radius)
+                proof = proof.masked_fill(new, int(form))
+        certified = proof > 0
+        ball = torch.where(certified, radius, 0.0)
+        attracts = certified & self.attracts(near, ball)
+        repels = certified & self.repels(near, ball) & ~attracts
+        rate = torch.where(attracts, near.largest * self.grown(near.slope * ball), math.inf)
+        return Certificate(certified, radius, attracts, repels, rate, proof)
+
     # What is claimed
 
     def implementation(self, name: str) -> Implementation[Tensor]:
@@ -483,6 +585,7 @@ class Kernel:
             energy=self.energy,
             association=self.association,
             settle=self.settle,
+            certify=self.certify,
             capabilities=Capabilities(
                 dtypes=DTYPES,
                 masks=True,
