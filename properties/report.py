@@ -28,6 +28,7 @@ REFERENCES = {
     "energy": "energy",
     "association": "association",
     "settle": "settle",
+    "certify": "certify",
 }
 # Narrower terminals show the ids of the clauses only.
 TITLES_FROM = 125
