@@ -12,21 +12,29 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from hopspec.clauses import load_clauses
 from hopspec.lock import stale_links
+from hopspec.properties.bench.command import bench_app
 from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.models import JUDGED
+from hopspec.properties.production import verify_at
+from hopspec.properties.production_problem import parse_size
+from hopspec.properties.production_report import print_at, write_json_at
 from hopspec.properties.report import print_report, write_json
 from hopspec.properties.runner import PROFILES, Options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
+from hopspec.properties.vectors.command import vectors_app
 
 __all__ = ["app"]
 
 WIDTH = 140
+CALL_SECONDS = 20.0
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Decide whether a kernel computes what the specification says.",
 )
+app.add_typer(bench_app, name="bench")
+app.add_typer(vectors_app, name="vectors")
 
 
 def _console() -> Console:
@@ -69,7 +77,16 @@ def verify_command(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No child process, for debugging.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds one call may take.")] = 20.0,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds one call may take; 20, or more with --at.")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="Only judge sampled queries at this production size, LxNxd; may be repeated."),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option(min=1, help="With --at: random queries besides those at tile edges.")
+    ] = 16,
 ) -> None:
     """Verify implementations against the exact reference.
 
@@ -94,7 +111,7 @@ def verify_command(
         data=data,
         clauses=tuple(clause or ()),
         in_process=in_process,
-        timeout=timeout,
+        timeout=timeout or CALL_SECONDS,
     )
     columns = (
         TextColumn("{task.description}"),
@@ -104,10 +121,20 @@ def verify_command(
     )
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            report = verify(options, _Display(progress))
+            if at:
+                sizes = [parse_size(size) for size in at]
+                outcome = verify_at(options, sizes, queries, timeout, _Display(progress))
+            else:
+                report = verify(options, _Display(progress))
     except ValueError as error:
         console.print(f"[red]{error}[/]")
         raise typer.Exit(2) from None
+    if at:
+        print_at(outcome, console)
+        if json is not None:
+            write_json_at(outcome, json)
+            console.print(f"report written to {json}")
+        raise typer.Exit(outcome.exit_status)
     print_report(report, console)
     if json is not None:
         write_json(report, json)

@@ -39,6 +39,8 @@ Array = NDArray[np.float64]
 INFLATION = 1.0 + 1e-6
 SHARP_LIMIT = 0.75
 REFINED_LIMIT = 1 / 16
+# Memories whose distances from a query's result are held at a time.
+BLOCK = 2048
 
 
 def gamma(n: float, u: float) -> float:
@@ -237,6 +239,32 @@ def perturbation(
     return Perturbation(tau, theta, e, mean_e, kappa, q, count, blocks, gamma_v, gamma_s, inside)
 
 
+def _weighted_distances(weights: Array, kept: NDArray[np.bool_], points: Array, centres: Array) -> Array:
+    """``sum_i w_li |x_ij - c_lj|`` over kept memories, ``[L, dv]``, a block of memories at a time."""
+    total = np.zeros(centres.shape)
+    for start in range(0, len(points), BLOCK):
+        rows = slice(start, start + BLOCK)
+        for query, centre in enumerate(centres):
+            on = kept[query, rows]
+            if on.any():
+                block = points[rows] if on.all() else np.where(on[:, None], points[rows], centre)
+                total[query] += weights[query, rows] @ np.abs(block - centre)
+    return total
+
+
+def _extremes(kept: NDArray[np.bool_], points: Array) -> tuple[Array, Array]:
+    """Largest and least entry of every column over the kept memories, ``[L, dv]`` each; infinite if none."""
+    high = np.full((len(kept), points.shape[1]), -np.inf)
+    low = -high
+    masks, which = np.unique(kept, axis=0, return_inverse=True)
+    for k, on in enumerate(masks):
+        rows = which.reshape(-1) == k
+        seen = points if on.all() else points[on]
+        high[rows] = seen.max(axis=0, initial=-np.inf)
+        low[rows] = seen.min(axis=0, initial=np.inf)
+    return high, low
+
+
 def _refined(
     of: Arithmetic, model: AccuracyModel, exact: Solution, moved: Perturbation, out: Array
 ) -> Array | None:
@@ -259,12 +287,11 @@ def _refined(
         total = rho.sum(axis=1)
         size = np.abs(out)
         leader = out[best]
-        away = np.array(
-            [w @ np.abs(np.where(on[:, None], out, x) - x) for w, on, x in zip(p, kept, leader, strict=True)]
-        )
+        sure = (lead > rivals.max(axis=1)) & (total <= REFINED_LIMIT)
+        away = np.zeros(leader.shape)
+        away[sure] = _weighted_distances(p[sure], kept[sure], out, leader[sure])
         rest = rho @ size + total[:, None] * np.abs(leader)
         rest = rest + (moved.count + moved.blocks)[:, None] * of.eta
-        sure = (lead > rivals.max(axis=1)) & (total <= REFINED_LIMIT)
         return np.asarray(np.where(sure[:, None], away + 64 * rest, np.inf))
 
 
@@ -305,7 +332,7 @@ def update_bound(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         size = np.abs(v)
         heavy = np.where(kept, p * moved.e, 0.0)
-        centred = np.array([h @ np.abs(v - x) for h, x in zip(heavy, o, strict=True)]).reshape(o.shape)
+        centred = _weighted_distances(heavy, kept, v, o)
         sizes = np.where(kept, p * (1 + moved.e), 0.0) @ size
         total = kept.astype(np.float64) @ size
         sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * np.abs(o)
@@ -313,12 +340,7 @@ def update_bound(
             n + moved.blocks
         ) * of.eta
         sharp = sharp / ((1 - gamma_s) * (1 - q))
-        high = np.array(
-            [np.where(on[:, None], v, -np.inf).max(axis=0, initial=-np.inf) for on in kept]
-        ).reshape(o.shape)
-        low = np.array([np.where(on[:, None], v, np.inf).min(axis=0, initial=np.inf) for on in kept]).reshape(
-            o.shape
-        )
+        high, low = _extremes(kept, v)
         m = np.maximum(np.abs(high), np.abs(low))
         rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
         hull = (high - low) + (spread + gamma_s) / (1 - gamma_s) * m + 2 * n * rounding * m

@@ -605,7 +605,7 @@ class Gradients(NamedTuple):
     """Derivatives of a scalar through one update; shaped like what they are derivatives with respect to.
 
     Args:
-        query: ``[d]``.
+        query: ``[d]``, or ``[L, d]`` for several queries.
         memory: ``[N, d]``, 0 where masked.
         values: ``[N, dv]``, 0 where masked; None if the memory was its own values.
         beta: one number.

@@ -161,7 +161,7 @@ def test_ids_are_unique_and_numbered_in_order() -> None:
 
 def test_status_goes_with_kind() -> None:
     allowed = {
-        "DEF": {"definition", "remembered"},
+        "DEF": {"definition", "proved", "remembered"},
         "LAW": {"proved"},
         "BOUND": {"proved"},
         "CONTRACT": {"convention"},

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from hopspec.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.precision import Precision
 from hopspec.reference import round_ratio, working_bits
 from hopspec.reference.rounding import inside_float64, round_bits, significand
@@ -55,7 +55,7 @@ def test_rounds_ties_to_even_bfloat16_patterns() -> None:
             assert round_ratio(nudged.numerator, nudged.denominator, BFLOAT16) == expected
 
 
-@pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32, BFLOAT16, FLOAT16])
+@pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32, BFLOAT16, FLOAT16, FLOAT8_E5M2])
 def test_ends_of_the_range(fmt: Format) -> None:
     half_ulp = 1 << (fmt.emax - fmt.precision)
     assert round_ratio(fmt.largest + half_ulp - 1, 1, fmt) == fmt.largest

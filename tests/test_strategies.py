@@ -13,6 +13,7 @@ from hopspec.formats import FORMATS
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.digits import CORRUPTIONS, digit_problems
 from hopspec.properties.families import FAMILIES, problems
+from hopspec.properties.models import JUDGED
 from hopspec.properties.problem import Problem, fits, round_to
 from hopspec.properties.strategies import GRAINS, KINDS, MASKS, SPREADS
 
@@ -89,7 +90,7 @@ def test_digits_are_damaged_and_exact_everywhere() -> None:
     assert {how for p in found for how in p.regimes} >= set(CORRUPTIONS)
     assert found[0].memory.shape == (1797, 64)
     for problem in found:
-        assert set(problem.formats) == set(FORMATS)
+        assert set(problem.formats) == set(JUDGED)
         assert problem.memory.min() >= 0
         assert problem.memory.max() <= 16
     cut = found[2].query
@@ -97,7 +98,7 @@ def test_digits_are_damaged_and_exact_everywhere() -> None:
     assert cut[:, :32].any()
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", JUDGED)
 def test_rounding_agrees_with_the_hardware(name: str) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
