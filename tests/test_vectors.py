@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from hopspec.formats import FLOAT64, FORMATS, Format
+from hopspec.properties.decision import as_fraction
 from hopspec.properties.faults import FAULTS
 from hopspec.properties.models import models_of
 from hopspec.properties.vectors import recipes
 from hopspec.properties.vectors.allowed import round_up
-from hopspec.properties.vectors.answer import as_fraction, exactly
+from hopspec.properties.vectors.answer import exactly
 from hopspec.properties.vectors.classes import BUG_CLASSES, FAULTS_WITHOUT_VECTORS
 from hopspec.properties.vectors.codec import digits_of, from_bits, pack, pack_one, to_bits, unpack
 from hopspec.properties.vectors.command import documents
