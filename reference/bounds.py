@@ -39,8 +39,8 @@ Array = NDArray[np.float64]
 INFLATION = 1.0 + 1e-6
 SHARP_LIMIT = 0.75
 REFINED_LIMIT = 1 / 16
-# Memories whose distances from a query's result are held at a time.
-BLOCK = 2048
+# Distances of memories from results that are held at a time: what a processor's cache holds.
+BLOCK = 1 << 16
 
 
 def gamma(n: float, u: float) -> float:
@@ -242,26 +242,27 @@ def perturbation(
 def _weighted_distances(weights: Array, kept: NDArray[np.bool_], points: Array, centres: Array) -> Array:
     """``sum_i w_li |x_ij - c_lj|`` over kept memories, ``[L, dv]``, a block of memories at a time."""
     total = np.zeros(centres.shape)
-    for start in range(0, len(points), BLOCK):
-        rows = slice(start, start + BLOCK)
-        for query, centre in enumerate(centres):
-            on = kept[query, rows]
-            if on.any():
-                block = points[rows] if on.all() else np.where(on[:, None], points[rows], centre)
-                total[query] += weights[query, rows] @ np.abs(block - centre)
+    step = max(1, BLOCK // max(1, centres.size))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        gaps = np.abs(points[rows] - centres[:, None, :])
+        on = kept[:, rows]
+        if not on.all():
+            gaps = np.where(on[:, :, None], gaps, 0.0)
+        total += (weights[:, None, rows] @ gaps)[:, 0]
     return total
 
 
 def _extremes(kept: NDArray[np.bool_], points: Array) -> tuple[Array, Array]:
     """Largest and least entry of every column over the kept memories, ``[L, dv]`` each; infinite if none."""
-    high = np.full((len(kept), points.shape[1]), -np.inf)
-    low = -high
-    masks, which = np.unique(kept, axis=0, return_inverse=True)
-    for k, on in enumerate(masks):
-        rows = which.reshape(-1) == k
-        seen = points if on.all() else points[on]
-        high[rows] = seen.max(axis=0, initial=-np.inf)
-        low[rows] = seen.min(axis=0, initial=np.inf)
+    found: dict[bytes, tuple[Array, Array]] = {}
+    for on in kept:
+        key = on.tobytes()
+        if key not in found:
+            seen = points if on.all() else points[on]
+            found[key] = seen.max(axis=0, initial=-np.inf), seen.min(axis=0, initial=np.inf)
+    shape = (len(kept), points.shape[1])
+    high, low = (np.array([found[on.tobytes()][k] for on in kept]).reshape(shape) for k in range(2))
     return high, low
 
 
