@@ -15,6 +15,11 @@ def main() -> None:
         need = ", ".join(missing)
         print(f"hopspec: the command line needs {need}: pip install 'hopspec[verify]'", file=sys.stderr)
         sys.exit(2)
+    if sys.argv[1:2] == ["verify"] and not {"--help", "--in-process"} & {*sys.argv}:
+        from hopspec.properties.nursery import start_early  # noqa: PLC0415
+
+        # It takes as long to import PyTorch there as all the rest takes here.
+        start_early()
     from hopspec.properties.cli import app  # noqa: PLC0415  (only now known to be importable)
 
     app()

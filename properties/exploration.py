@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,22 +36,22 @@ Progress = Callable[[str, int, int], None]
 class Run:
     """The state of one verification."""
 
-    def __init__(
-        self, options: Options, subjects: list[Subject], report: Report, families: Sequence[str]
-    ) -> None:
+    def __init__(self, options: Options, subjects: list[Subject], report: Report) -> None:
         self.options = options
-        self.families = families
         self.subjects = subjects
         self.report = report
         self.profile = PROFILES[options.profile]
         self.needed = options.examples or self.profile.cases
         self.checks = [c for c in CHECKS if not options.clauses or c.clause in options.clauses]
         self.cells: dict[tuple[str, str, str], Cell] = {}
-        for subject in subjects:
-            for dtype in subject.dtypes:
-                self._add_cells(subject, dtype)
 
-    def _add_cells(self, subject: Subject, dtype: str) -> None:
+    def take(self, family: str) -> None:
+        """Enter what the properties of a family are to be given."""
+        for subject in self.subjects:
+            for dtype in subject.dtypes:
+                self._add_cells(family, subject, dtype)
+
+    def _add_cells(self, family: str, subject: Subject, dtype: str) -> None:
         judged = [
             c
             for c in self.checks
@@ -67,7 +67,7 @@ class Run:
                 needed = min(self.profile.digits, self.needed)
             else:
                 needed = math.ceil(self.needed / min(sharing[check.clause], 2))
-            if check.family not in self.families:
+            if check.family != family:
                 continue
             cell = Cell(check.clause, check.name, subject.name, dtype, unclaimed[check.name], needed)
             self.cells[subject.name, dtype, check.name] = cell
@@ -218,20 +218,32 @@ def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -
 
 
 def explore_families(
-    options: Options, families: Sequence[str], progress: Progress, nursery: Nursery | None
+    options: Options, families: Iterator[str], progress: Progress, nursery: Nursery | None
 ) -> Report:
-    """Verify the properties of some families; an interrupt ends it early with what was done."""
+    """Verify the properties of families one after the other; an interrupt ends it with what was done.
+
+    Args:
+        options: what to do.
+        families: names of families, taken when they are needed, so that processes can share them.
+        progress: called with a stage, how much of it is done and how much there is.
+        nursery: what starts the implementations; None to run them in this process.
+    """
     report = Report(settings={**vars(options)})
     subjects: list[Subject] = []
+    run: Run | None = None
     try:
         subjects = start(options, report, nursery)
-        run = Run(options, subjects, report, families)
+        run = Run(options, subjects, report)
         for family in families:
+            run.take(family)
             run.explore(family, partial(progress, family))
         if options.shrink:
             run.shrink(partial(progress, "smallest failing inputs"))
     except KeyboardInterrupt:
         report.interrupted = True
+        if run is not None:
+            for family in families:
+                run.take(family)
     finally:
         for subject in subjects:
             subject.close()

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
-__all__ = ["Nursery", "NurseryLost", "nurseries"]
+__all__ = ["Nursery", "NurseryLost", "nurseries", "start_early"]
 
 START_SECONDS = 120.0
 
@@ -67,34 +68,51 @@ class Nursery:
         return answer
 
 
+class _Forking(NamedTuple):
+    """The process that forks, and its controls."""
+
+    process: subprocess.Popen[bytes]
+    controls: list[Connection]
+
+
+_early: list[_Forking] = []
+
+
+def start_early() -> None:
+    """Let the process that the next :func:`nurseries` will use import PyTorch in the meantime."""
+    _early.append(_start(2, preload=True))
+
+
 @contextmanager
 def nurseries(count: int, *, preload: bool) -> Iterator[list[Connection]]:
     """Controls of one process that forks implementations for ``count`` parents, ended on leaving.
 
     Args:
-        count: how many controls.
+        count: how many controls, at most 2.
         preload: whether it imports PyTorch first, which its children then share.
     """
+    forking = _early.pop() if _early else _start(count, preload=preload)
+    for spare in forking.controls[count:]:
+        spare.close()
+    try:
+        yield forking.controls[:count]
+    finally:
+        for control in forking.controls:
+            with suppress(OSError):
+                control.close()
+        try:
+            forking.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            forking.process.kill()
+            forking.process.wait()
+
+
+def _start(count: int, *, preload: bool) -> _Forking:
     pipes = [Pipe() for _ in range(count)]
     numbers = [theirs.fileno() for _, theirs in pipes]
-    command = [
-        sys.executable,
-        "-m",
-        "hopspec.properties.worker",
-        "torch" if preload else "",
-        *map(str, numbers),
-    ]
+    module = "torch" if preload else ""
+    command = [sys.executable, "-m", "hopspec.properties.worker", module, *map(str, numbers)]
     process = subprocess.Popen(command, pass_fds=numbers)
     for _, theirs in pipes:
         theirs.close()
-    try:
-        yield [ours for ours, _ in pipes]
-    finally:
-        for ours, _ in pipes:
-            with suppress(OSError):
-                ours.close()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    return _Forking(process, [ours for ours, _ in pipes])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -18,6 +19,7 @@ from hopspec.properties.results import Report
 __all__ = ["Part"]
 
 Progress = Callable[[str, int, int], None]
+NEXT = "next family"
 
 
 class Part:
@@ -25,23 +27,24 @@ class Part:
 
     Args:
         options: what to do.
-        families: names in :data:`hopspec.properties.families.FAMILIES`.
+        families: names in :data:`hopspec.properties.families.FAMILIES`; whoever is free takes the next.
         control: control of the nursery that starts its implementations.
     """
 
-    def __init__(self, options: Options, families: Sequence[str], control: Connection) -> None:
+    def __init__(self, options: Options, families: Iterator[str], control: Connection) -> None:
+        self.families = families
         self.connection, theirs = Pipe()
         numbers = (theirs.fileno(), control.fileno())
         command = [sys.executable, "-m", "hopspec.properties.part", *map(str, numbers)]
         self.process = subprocess.Popen(command, pass_fds=numbers)
         theirs.close()
         control.close()
-        self.connection.send((options, list(families)))
+        self.connection.send(options)
         self.report: Report | None = None
         self.ended = False
 
     def relay(self, progress: Progress) -> None:
-        """Pass on the progress that has been reported so far."""
+        """Pass on the progress that has been reported so far, and a family where one is asked for."""
         while self.report is None and not self.ended and self.connection.poll():
             self._receive(progress)
 
@@ -65,6 +68,9 @@ class Part:
             return
         if isinstance(message, Report):
             self.report = message
+        elif message == NEXT:
+            with suppress(OSError):
+                self.connection.send(next(self.families, None))
         else:
             progress(*message)
 
@@ -91,13 +97,25 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupted)
     connection = Connection(int(arguments[0]))
-    options, families = connection.recv()
+    options = connection.recv()
     nursery = Nursery(Connection(int(arguments[1])))
-    report = explore_families(options, families, lambda *stage: connection.send(stage), nursery)
+    report = explore_families(options, _asked_for(connection), lambda *stage: connection.send(stage), nursery)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection.send(report)
     return 0
 
 
+def _asked_for(connection: Connection) -> Iterator[str]:
+    """Families from the parent, until there are no more."""
+    while True:
+        connection.send(NEXT)
+        family = connection.recv()
+        if family is None:
+            return
+        yield family
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    # The parent waits for this process, and a tidy end takes most of a second.
+    os._exit(status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 from hopspec.properties.checks import CHECKS
@@ -18,8 +18,8 @@ from hopspec.properties.results import Report
 
 __all__ = ["PROFILES", "Options", "verify"]
 
-# About half of the work of a whole run, by measurement; the other families go to a second process.
-FIRST_SHARE = ("general", "masked")
+# Two processes take turns: the families that take longest come first, so that both end together.
+LONGEST = ("general", "settle", "masked", "saddles")
 
 
 def verify(options: Options, progress: Callable[[str, int, int], None] = lambda *_: None) -> Report:
@@ -35,18 +35,16 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
     _check(options)
     began = time.monotonic()
     families = families_of(options)
-    first = [f for f in families if f in FIRST_SHARE]
-    rest = [f for f in families if f not in FIRST_SHARE]
-    sharing = (os.cpu_count() or 1) >= 2 and first and rest
+    sharing = (os.cpu_count() or 1) >= 2 and len(families) > 1
     if options.in_process:
-        report = explore_families(options, families, progress, None)
+        report = explore_families(options, iter(families), progress, None)
     else:
         with nurseries(2 if sharing else 1, preload=_needs_torch(options)) as controls:
             nursery = Nursery(controls[0])
             if sharing:
-                report = _shared(options, first, rest, progress, nursery, controls[1])
+                report = _shared(options, iter(families), progress, nursery, controls[1])
             else:
-                report = explore_families(options, families, progress, nursery)
+                report = explore_families(options, iter(families), progress, nursery)
     report.seconds = time.monotonic() - began
     return report
 
@@ -57,20 +55,19 @@ def _needs_torch(options: Options) -> bool:
 
 def _shared(
     options: Options,
-    first: Sequence[str],
-    rest: Sequence[str],
+    families: Iterator[str],
     progress: Callable[[str, int, int], None],
     nursery: Nursery,
     control: Connection,
 ) -> Report:
-    part = Part(options, rest, control)
+    part = Part(options, families, control)
 
     def both(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
         part.relay(progress)
 
     try:
-        report = explore_families(options, first, both, nursery)
+        report = explore_families(options, families, both, nursery)
         if report.interrupted:
             part.interrupt()
         try:
@@ -97,7 +94,8 @@ def _check(options: Options) -> None:
 
 
 def families_of(options: Options) -> list[str]:
-    """Families the chosen properties draw from, real data first."""
+    """Families the chosen properties draw from: real data first, then those that take longest."""
     wanted = {c.family for c in CHECKS if not options.clauses or c.clause in options.clauses}
     digits = ["digits"] if "digits" in wanted and options.data == "digits" else []
-    return digits + [f for f in FAMILIES if f in wanted]
+    ordered = [*LONGEST, *(f for f in FAMILIES if f not in LONGEST)]
+    return digits + [f for f in ordered if f in wanted]
