@@ -40,6 +40,12 @@ class Call:
     options: dict[str, Any] = field(default_factory=dict)
     layout: str = "contiguous"
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for calls that ask the same, bit for bit."""
+        arrays = ((name, a.shape, a.dtype.str, a.tobytes()) for name, a in self.arguments.items())
+        return self.quantity, self.dtype, self.layout, *arrays, *self.options.items()
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -94,10 +94,13 @@ class Run:
         if limit and problem.query.shape[0] * problem.memory.size > limit:
             return 0.0
         checks = [c for c in self.checks if c.family == family]
+        subject.asked.clear()
         tightest = 0.0
         for dtype in subject.dtypes:
             if dtype not in problem.formats or subject.stopped:
                 continue
+            # Most properties ask the same in every dtype.
+            subject.foresee_again(dtype)
             case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
             for check in checks:
                 cell = self.cells.get((subject.name, dtype, check.name))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import select
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -30,6 +32,10 @@ class Host(Protocol):
         """
         ...
 
+    def foresee(self, calls: Sequence[Call]) -> None:
+        """Calls that will probably be asked next, in this order; those that are not cost time only."""
+        ...
+
     def close(self) -> None:
         """Release the implementation."""
         ...
@@ -48,6 +54,9 @@ class InProcessHost:
     def ask(self, call: Call) -> Answer:
         """Call the implementation here."""
         return self.session.answer(call)
+
+    def foresee(self, calls: Sequence[Call]) -> None:
+        """Nothing to gain where there is no other process."""
 
     def close(self) -> None:
         """Nothing to release."""
@@ -69,6 +78,8 @@ class ChildHost:
     def __init__(self, target: str, nursery: Nursery, device: str = "cpu", timeout: float = 20.0) -> None:
         self.target, self.nursery, self.device, self.timeout = target, nursery, device, timeout
         self.alive = False
+        self.foreseen: deque[tuple[object, ...]] = deque()
+        self.early: dict[tuple[object, ...], list[Answer]] = {}
         self.description = self._start()
 
     def _start(self) -> Description:
@@ -90,12 +101,55 @@ class ChildHost:
         self._stop()
         raise NotUsable(str(hello))
 
+    def foresee(self, calls: Sequence[Call]) -> None:
+        """Send calls that will probably be asked, so that the child works on them in the meantime."""
+        self._give_up_foreseen()
+        if not self.alive or not calls:
+            return
+        try:
+            self.connection.send_bytes(packed(list(calls)))
+        except OSError:
+            # The next call finds out how the process ended.
+            return
+        self.foreseen.extend(call.key for call in calls)
+
     def ask(self, call: Call) -> Answer:
-        """Send the call and wait for the answer; after a hang or a crash the next call gets a new process."""
+        """The answer to a call, foreseen or not; after a hang or a crash the next one gets a new process."""
+        if (self.foreseen or self.early) and (answer := self._foreseen_answer(call.key)) is not None:
+            return answer
         if not self.alive:
             self._start()
+        with suppress(OSError):
+            self.connection.send_bytes(packed([call]))
+        return self._receive()
+
+    def _foreseen_answer(self, key: tuple[object, ...]) -> Answer | None:
+        """The answer to a call that was foreseen, or None; then no answer is on its way any more."""
+        while not self.early.get(key):
+            if not self.foreseen:
+                return None
+            answered = self.foreseen.popleft()
+            try:
+                answer = self._receive()
+            except Broken:
+                self.foreseen.clear()
+                if answered == key:
+                    raise
+                # A call ended the process that was not asked for; where it is, it will do so again.
+                return None
+            self.early.setdefault(answered, []).append(answer)
+        return self.early[key].pop(0)
+
+    def _give_up_foreseen(self) -> None:
+        self.early.clear()
+        with suppress(Broken):
+            while self.foreseen:
+                self.foreseen.popleft()
+                self._receive()
+        self.foreseen.clear()
+
+    def _receive(self) -> Answer:
         try:
-            self.connection.send_bytes(packed(call))
             # Connection.poll builds a selector for every call.
             if not select.select([self.connection], [], [], self.timeout)[0]:
                 self._stop()

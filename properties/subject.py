@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from hopspec.properties.calls import Answer, Broken, Call, Description
 from hopspec.properties.host import ChildHost, Host, InProcessHost, NotUsable
@@ -31,6 +32,7 @@ class Subject:
         self.alive = {d: {m.name for m in models_of(d)} for d in self.dtypes}
         self.mishaps = 0
         self.stopped = ""
+        self.asked: list[Call] = []
 
     def _model(self, dtype: str, name: str | None) -> AccuracyModel:
         if name is not None:
@@ -42,6 +44,7 @@ class Subject:
         """One call; a hang or too many crashes stop the implementation."""
         if self.stopped:
             raise Broken("stopped", self.stopped)
+        self.asked.append(call)
         try:
             return self.host.ask(call)
         except Broken as mishap:
@@ -49,6 +52,13 @@ class Subject:
             if mishap.kind == "hung" or self.mishaps >= MISHAPS:
                 self.stopped = f"{mishap.kind}: {mishap.message}"
             raise
+
+    def foresee_again(self, dtype: str) -> None:
+        """Expect the calls since the last time once more, in another dtype."""
+        again = [replace(call, dtype=dtype) for call in self.asked]
+        self.asked.clear()
+        if not self.stopped:
+            self.host.foresee(again)
 
     def close(self) -> None:
         """Release the implementation."""

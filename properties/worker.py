@@ -97,10 +97,11 @@ def serve_implementation(connection: Connection, target: str, device: str) -> in
     connection.send(session.describe())
     while True:
         try:
-            call = unpacked(connection.recv_bytes())
+            calls = unpacked(connection.recv_bytes())
         except EOFError:
             return 0
-        connection.send_bytes(packed(session.answer(call)))
+        for call in calls:
+            connection.send_bytes(packed(session.answer(call)))
 
 
 def main(arguments: list[str]) -> int:

@@ -125,7 +125,7 @@ class NegativeBetaFolded(Kernel):
         return super().sign(beta).abs()
 
 
-@plant("forward", "read_out_within_bound")
+@plant("forward", "update_within_bound")
 class HugeBetaClamped(Kernel):
     """Beta is clamped at 10000."""
 
