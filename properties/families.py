@@ -155,8 +155,8 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
 }
 
 
-# Not an integer: of integers Hypothesis draws some from the constants of whatever modules happen to be loaded,
-# and the same seed would not give the same problems in another program.
+# Not an integer: Hypothesis takes some integers from the constants of whatever modules are loaded, and the
+# same seed would not give the same problems in another program.
 _DRAWN = st.tuples(*[st.booleans()] * 32)
 
 
