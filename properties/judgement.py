@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,7 +33,6 @@ class Judgement:
         expected: the number the clause gives.
         bound: the largest error the clause allows.
         compared: how many numbers were compared; a judgement with none counts for nothing.
-        undecided: how many of them the exact value is not known well enough to judge.
     """
 
     ratio: float
@@ -42,7 +41,6 @@ class Judgement:
     expected: str
     bound: float
     compared: int
-    undecided: int = 0
 
     @property
     def holds(self) -> bool:
@@ -56,10 +54,7 @@ def compare(what: str, actual: Array, exact: Enclosed, bound: Array) -> Judgemen
     Components whose bound is infinite are outside the clause's domain; None if there is nothing else.
     """
     error, slack = exact.error(actual)
-    least = np.maximum(error - slack, 0.0)
-    judgement = _worst(what, actual, exact.hi, least, bound)
-    open_ = int((np.isfinite(bound) & (least <= bound) & (error + slack > bound)).sum())
-    return judgement if judgement is None or not open_ else replace(judgement, undecided=open_)
+    return _worst(what, actual, exact.hi, np.maximum(error - slack, 0.0), bound)
 
 
 def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement | None:
@@ -102,8 +97,7 @@ def all_of(*judgements: Judgement | None) -> Judgement | None:
         return None
     worst = max(there, key=lambda j: j.ratio)
     total = sum(j.compared for j in there)
-    undecided = sum(j.undecided for j in there)
-    return Judgement(worst.ratio, worst.what, worst.got, worst.expected, worst.bound, total, undecided)
+    return Judgement(worst.ratio, worst.what, worst.got, worst.expected, worst.bound, total)
 
 
 @dataclass

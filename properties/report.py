@@ -202,12 +202,6 @@ def print_report(report: Report, console: Console) -> None:
                 f"[red]{cell.clause} {cell.implementation} {cell.dtype}: {cell.check} was given "
                 f"{cell.cases} cases of the {cell.needed} it needs[/]"
             )
-    undecided = sum(c.undecided for c in report.cells)
-    if undecided:
-        console.print(
-            f"[yellow]{undecided} cases undecided: the exact value, known to about 105 bits, "
-            "does not tell whether the bound holds; they count as neither[/]"
-        )
     for name, reason in report.unusable.items():
         console.print(f"[bold red]{name} could not be verified:[/] {reason}", highlight=False)
     if report.interrupted:
@@ -252,7 +246,6 @@ def as_json(report: Report) -> dict[str, Any]:
             "cases": c.cases,
             "comparisons": c.compared,
             "outside_domain": c.outside,
-            "undecided": c.undecided,
             "worst_ratio": _number(c.worst),
             "broken": c.broken,
             "failure": None if c.failure is None else _failure_json(c.failure),
