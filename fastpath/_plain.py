@@ -1,6 +1,6 @@
 """The plain case, in as few operations as it can be done: two matrices on the CPU, numbers of ordinary size.
 
-For small inputs nearly all the time of a call goes into starting operations, about two microseconds each, so
+For small inputs nearly all the time of a call goes into starting operations, microseconds each, so
 what :mod:`hopspec.fastpath._arguments` and :mod:`hopspec.fastpath._attend` establish with tensors of any
 shape is established here with a few Python floats. Whatever does not certainly belong here is left to them:
 :func:`plain_problem` or :func:`attend_plain` returns None, having done nothing else.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,13 +24,6 @@ _LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
 _LEAST_BETA = torch.finfo(torch.float32).tiny
 # Results rounded to half precision cannot pass the largest number if the memory stays below this.
 _ROOM = {dtype: torch.finfo(dtype).max / 2 for dtype in _LIMIT}
-
-
-class Plain(NamedTuple):
-    """Output ``[L, d]`` in the query's dtype and log-normalizer ``[L]``, at least float32."""
-
-    output: Tensor
-    log_normalizer: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +116,7 @@ def _plain_mask(keep: object, queries: int, memories: int) -> Tensor | None:
     return keep.view(-1, memories) if keep.is_contiguous() else None
 
 
-def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> Plain | None:
+def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> _attend.Attended | None:
     """One association with the whole memory (clause MHN-UPD-3), or None if the query may be out of reach.
 
     Args:
@@ -145,4 +137,4 @@ def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = Fals
         attn_mask=problem.mask,
         scale=problem.beta,
     )
-    return Plain(output.view(query.shape), log_normalizer.view(-1))
+    return _attend.Attended(output.view(query.shape), log_normalizer.view(-1))
