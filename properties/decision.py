@@ -1,14 +1,19 @@
-"""Whether an error is within its bound, decided in exact arithmetic."""
+"""Whether an error is within its bound, decided by as many bits of the exact number as that takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
+
+from hopspec.properties.problem import Array, Mask
+from hopspec.reference import Enclosed
 from hopspec.types import Exact
 
-__all__ = ["PRECISIONS", "as_fraction", "decide"]
+__all__ = ["PRECISIONS", "as_fraction", "decide", "settle"]
 
 # Bits asked of the reference, one after the other, until they decide.
 PRECISIONS = (256, 512, 1024, 2048, 4096)
@@ -55,3 +60,33 @@ def decide(
         if distance - radius > allowed:
             return False, used
     return None, used
+
+
+def settle(
+    actual: Array, exact: Enclosed, allowed: Array, open_: Mask, limit: int = PRECISIONS[-1]
+) -> tuple[Mask, Mask]:
+    """Decide the comparisons that the radius of an enclosure leaves open.
+
+    Args:
+        actual: the numbers judged, of the shape of ``exact``.
+        exact: the exact numbers.
+        allowed: the largest error of each.
+        open_: True where it is open whether the error is within ``allowed``.
+        limit: the most bits to compute.
+
+    Returns:
+        Which numbers are wrong, and which of them remain open.
+    """
+    wrong = np.zeros(open_.shape, dtype=np.bool_)
+    if exact.exactly is None:
+        return wrong, open_
+    unknown, exactly = wrong.copy(), lru_cache(exact.exactly)
+    for i in np.flatnonzero(open_).tolist():
+        right, _ = decide(float(actual.flat[i]), float(allowed.flat[i]), partial(_nth, exactly, i), limit)
+        wrong.flat[i] = right is False
+        unknown.flat[i] = right is None
+    return wrong, unknown
+
+
+def _nth(exactly: Callable[[int], list[Exact]], i: int, bits: int) -> Exact:
+    return exactly(bits)[i]

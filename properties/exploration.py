@@ -120,6 +120,10 @@ class Run:
             if judgement is None or judgement.compared == 0:
                 cell.outside += 1
                 return 0.0
+            if judgement.undecided and judgement.ratio <= 1:
+                # Neither a pass nor a failure, so no case.
+                cell.undecided += 1
+                return 0.0
             cell.compared += judgement.compared
             if judgement.ratio <= 1:
                 cell.worst = max(cell.worst, judgement.ratio)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hopspec.formats import FORMATS, Format
 from hopspec.properties.calls import WRONG_DEVICE, Answer, Broken, Call, Description, expected_shape
+from hopspec.properties.decision import settle
 from hopspec.properties.problem import Array, Problem
 from hopspec.reference import Enclosed
 from hopspec.types import AccuracyModel
@@ -33,6 +34,7 @@ class Judgement:
         expected: the number the clause gives.
         bound: the largest error the clause allows.
         compared: how many numbers were compared; a judgement with none counts for nothing.
+        undecided: how many of them the exact value cannot be computed well enough to judge.
     """
 
     ratio: float
@@ -41,6 +43,7 @@ class Judgement:
     expected: str
     bound: float
     compared: int
+    undecided: int = 0
 
     @property
     def holds(self) -> bool:
@@ -49,12 +52,21 @@ class Judgement:
 
 
 def compare(what: str, actual: Array, exact: Enclosed, bound: Array) -> Judgement | None:
-    """Judge numbers against an enclosure: broken only if error less radius exceeds the bound.
+    """Judge numbers against an enclosure; where its radius leaves one open, by more bits of the exact one.
 
     Components whose bound is infinite are outside the clause's domain; None if there is nothing else.
     """
     error, slack = exact.error(actual)
-    return _worst(what, actual, exact.hi, np.maximum(error - slack, 0.0), bound)
+    least = np.maximum(error - slack, 0.0)
+    open_ = np.isfinite(bound) & (least <= bound) & (error + slack > bound)
+    undecided = 0
+    if open_.any():
+        allowed = np.broadcast_to(bound, least.shape)
+        wrong, unknown = settle(actual, exact, allowed, open_)
+        undecided = int(unknown.sum())
+        least = np.where(wrong, np.nextafter(allowed, np.inf), least)
+    judgement = _worst(what, actual, exact.hi, least, bound)
+    return judgement and replace(judgement, undecided=undecided)
 
 
 def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement | None:
@@ -97,7 +109,8 @@ def all_of(*judgements: Judgement | None) -> Judgement | None:
         return None
     worst = max(there, key=lambda j: j.ratio)
     total = sum(j.compared for j in there)
-    return Judgement(worst.ratio, worst.what, worst.got, worst.expected, worst.bound, total)
+    undecided = sum(j.undecided for j in there)
+    return replace(worst, compared=total, undecided=undecided)
 
 
 @dataclass

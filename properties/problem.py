@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hopspec import reference
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
-from hopspec.reference import Solution, solve
+from hopspec.reference import Enclosed, Solution, solve
+from hopspec.types import Exact
 
 __all__ = ["Array", "Mask", "Problem", "fits", "round_to"]
 
@@ -81,11 +84,24 @@ class Problem:
         key = (self.beta, *((None if a is None else (a.shape, a.tobytes())) for a in arrays))
         found = _SOLVED.get(key)
         if found is None:
-            found = solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+            found = self._solve()
             if len(_SOLVED) >= REMEMBERED:
                 _SOLVED.pop(next(iter(_SOLVED)))
             _SOLVED[key] = found
         return found
+
+    def _solve(self) -> Solution:
+        found = solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+        return replace(
+            found,
+            state=self._with_more_bits(found.state, reference.update, values=self.values),
+            log_normalizer=self._with_more_bits(found.log_normalizer, reference.log_normalizer),
+            energy=found.energy and self._with_more_bits(found.energy, reference.energy),
+        )
+
+    def _with_more_bits(self, found: Enclosed, definition: Callable[..., Any], **options: Any) -> Enclosed:
+        arguments = {"beta": self.beta, "keep": self.keep, **options}
+        return replace(found, exactly=partial(_leaves, definition, self.query, self.memory, arguments))
 
     @property
     def size(self) -> tuple[int, float]:
@@ -116,6 +132,12 @@ class Problem:
         if self.values is not None:
             record["values"] = hexadecimal(self.values)
         return record
+
+
+def _leaves(
+    definition: Callable[..., Any], query: Array, memory: Array, arguments: dict[str, Any], bits: int
+) -> list[Exact]:
+    return list(np.array(definition(query, memory, to=bits, **arguments), dtype=object).ravel())
 
 
 def hexadecimal(x: Array) -> Any:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hopspec.clauses import load_clauses
 from hopspec.properties.checks import CHECKS
+from hopspec.properties.decision import PRECISIONS
 from hopspec.properties.digits import CORRUPTIONS
 from hopspec.properties.models import MEASURED_ON
 from hopspec.properties.results import Cell, Failure, Report, Verdict
@@ -202,6 +203,12 @@ def print_report(report: Report, console: Console) -> None:
                 f"[red]{cell.clause} {cell.implementation} {cell.dtype}: {cell.check} was given "
                 f"{cell.cases} cases of the {cell.needed} it needs[/]"
             )
+    undecided = sum(c.undecided for c in report.cells)
+    if undecided:
+        console.print(
+            f"[yellow]{undecided} cases undecided: {PRECISIONS[-1]} bits of the exact value do not tell "
+            "whether the bound holds; they count as neither[/]"
+        )
     for name, reason in report.unusable.items():
         console.print(f"[bold red]{name} could not be verified:[/] {reason}", highlight=False)
     if report.interrupted:
@@ -246,6 +253,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "cases": c.cases,
             "comparisons": c.compared,
             "outside_domain": c.outside,
+            "undecided": c.undecided,
             "worst_ratio": _number(c.worst),
             "broken": c.broken,
             "failure": None if c.failure is None else _failure_json(c.failure),

@@ -61,6 +61,7 @@ class Cell:
     cases: int = 0
     compared: int = 0
     outside: int = 0
+    undecided: int = 0
     worst: float = 0.0
     broken: int = 0
     failure: Failure | None = None

@@ -13,7 +13,7 @@ conversion adds at most ``2**-105`` of the result, and the least positive float6
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import mul
 from typing import Any
@@ -26,6 +26,7 @@ from hopspec.reference.dyadic import BoolArray, Matrix
 from hopspec.reference.problem import Problem, read_problem
 from hopspec.reference.rounding import round_ratio
 from hopspec.reference.row import Row, View, Weighted, view_of
+from hopspec.types import Exact
 
 __all__ = ["Enclosed", "Solution", "solve"]
 
@@ -51,11 +52,13 @@ class Enclosed:
         hi: the nearest float64 to the centre.
         lo: the rest of the centre, ``|lo| <= ulp(hi) / 2``.
         radius: a proved bound, 0 where the centre is exact.
+        exactly: computes the same numbers, in order, to a number of bits; None where nothing can.
     """
 
     hi: FloatArray
     lo: FloatArray
     radius: FloatArray
+    exactly: Callable[[int], list[Exact]] | None = None
 
     def error(self, actual: Any) -> tuple[FloatArray, FloatArray]:
         """The distance of ``actual`` from the true numbers, as ``(error, slack)``.

@@ -1,0 +1,91 @@
+"""Comparisons that the radius of the exact value leaves open."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import mpmath
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hopspec.properties.judgement import all_of, compare
+from hopspec.properties.problem import Problem
+from hopspec.properties.report import as_json, print_report
+from hopspec.properties.results import Verdict
+from hopspec.properties.runner import Options, verify
+from hopspec.reference import Enclosed
+from hopspec.types import Exact
+
+
+def known_to(radius: float) -> Enclosed:
+    return Enclosed(np.array([1.0, 2.0]), np.zeros(2), np.full(2, radius))
+
+
+def test_an_undecided_comparison_is_neither() -> None:
+    actual, bound = np.array([1.0, 2.5]), np.array([0.5, 0.5])
+    decided = compare("numbers", actual, known_to(0.0), bound)
+    assert decided is not None
+    assert (decided.holds, decided.undecided) == (True, 0)
+    open_ = compare("numbers", actual, known_to(0.25), bound)
+    assert open_ is not None
+    assert (open_.compared, open_.undecided) == (2, 1)
+    broken = compare("numbers", np.array([3.0, 2.5]), known_to(0.25), bound)
+    assert broken is not None
+    assert not broken.holds
+    both = all_of(decided, open_, None)
+    assert both is not None
+    assert (both.compared, both.undecided) == (4, 1)
+
+
+@pytest.mark.parametrize("quantity", ["state", "log_normalizer", "energy"])
+def test_more_bits_decide_what_the_radius_leaves_open(quantity: str) -> None:
+    problem = Problem(np.array([[0.25], [1.5]]), np.array([[1.0], [-1.0], [0.5]]), 1.25)
+    exact = getattr(problem.solution, quantity)
+    actual = exact.hi + 2.0**-60
+    # The bound is the error itself, to all the digits a float64 holds, a little more or less.
+    error = np.abs(actual - exact.hi - exact.lo)
+    wide = replace(exact, radius=np.full(exact.hi.shape, 1.0))
+    for factor, holds in ((1 + 2.0**-40, True), (1 - 2.0**-40, False)):
+        judged = compare(quantity, actual, wide, error * factor)
+        assert judged is not None
+        assert (judged.holds, judged.undecided) == (holds, 0)
+        assert judged.compared == exact.hi.size
+
+
+def test_a_bound_of_zero_can_be_broken_by_less_than_the_radius() -> None:
+    third = mpmath.fdiv(1, 3, prec=60)
+    exact = Enclosed(
+        np.array([1 / 3]),
+        np.zeros(1),
+        np.array([2.0**-50]),
+        lambda bits: [Exact(third, mpmath.mpf(2) ** -bits, bits, False)],
+    )
+    judged = compare("a third", np.array([1 / 3]), exact, np.zeros(1))
+    assert judged is not None
+    assert not judged.holds
+
+
+def test_a_run_that_decides_nothing_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = Enclosed.error
+
+    def vague(self: Enclosed, actual: object) -> tuple[np.ndarray, np.ndarray]:
+        error, slack = exact(self, actual)
+        return error, slack + 1e6
+
+    monkeypatch.setattr(Enclosed, "error", vague)
+    monkeypatch.setattr("hopspec.properties.decision.PRECISIONS", ())
+    options = Options(
+        ("torch-sdpa",), ("float32",), profile="quick", clauses=("MHN-BND-2",), in_process=True, shrink=False
+    )
+    report = verify(options)
+    cell = next(c for c in report.cells if c.check == "update_within_bound")
+    assert cell.undecided > 0
+    assert cell.verdict is Verdict.TOO_FEW
+    assert report.exit_status == 1
+    assert sum(c["undecided"] for c in as_json(report)["cells"]) >= cell.undecided
+    console = Console(width=140, file=io.StringIO())
+    with console.capture() as captured:
+        print_report(report, console)
+    assert "cases undecided" in captured.get()
