@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import select
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from hopspec.properties import interruption
 from hopspec.properties.calls import Answer, Broken, Call, Description, packed, unpacked
 from hopspec.properties.nursery import START_SECONDS, Nursery, NurseryLost
 from hopspec.properties.session import Session, Unusable
 
 __all__ = ["ChildHost", "Host", "InProcessHost", "NotUsable"]
+
+_SECONDS_BETWEEN_CHECKS = 0.2
 
 
 class NotUsable(Exception):  # noqa: N818  (a verdict on the implementation)
@@ -150,8 +154,7 @@ class ChildHost:
 
     def _receive(self) -> Answer:
         try:
-            # Connection.poll builds a selector for every call.
-            if not select.select([self.connection], [], [], self.timeout)[0]:
+            if not self._answered():
                 self._stop()
                 raise Broken("hung", f"no answer within {self.timeout:g} s")
             answer = unpacked(self.connection.recv_bytes())
@@ -159,6 +162,15 @@ class ChildHost:
             raise Broken("crashed", f"the process ended with {self._reason()}") from None
         assert isinstance(answer, Answer)
         return answer
+
+    def _answered(self) -> bool:
+        until = time.monotonic() + self.timeout
+        while (left := until - time.monotonic()) > 0:
+            # Connection.poll builds a selector for every call.
+            if select.select([self.connection], [], [], min(left, _SECONDS_BETWEEN_CHECKS))[0]:
+                return True
+            interruption.check()
+        return False
 
     def _reason(self) -> str:
         """How a process ended that closed its connection."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from hopspec.properties import interruption
 from hopspec.properties.exploration import explore_families
 from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import Options
@@ -20,6 +21,7 @@ __all__ = ["Part"]
 
 Progress = Callable[[str, int, int], None]
 NEXT = "next family"
+_SECONDS_BETWEEN_CHECKS = 0.2
 
 
 class Part:
@@ -41,7 +43,7 @@ class Part:
         control.close()
         self.connection.send(options)
         self.report: Report | None = None
-        self.ended = False
+        self.ended = self.interrupted = False
 
     def relay(self, progress: Progress) -> None:
         """Pass on the progress that has been reported so far, and a family where one is asked for."""
@@ -55,7 +57,11 @@ class Part:
             RuntimeError: if the process ended without a report; its own message is on standard error.
         """
         while self.report is None and not self.ended:
-            self._receive(progress)
+            if self.connection.poll(_SECONDS_BETWEEN_CHECKS):
+                self._receive(progress)
+            interruption.check()
+        if self.report is None and self.interrupted:
+            return Report(settings={}, interrupted=True)
         if self.report is None:
             raise RuntimeError(f"the second process ended with exit status {self.process.wait()}")
         return self.report
@@ -76,6 +82,7 @@ class Part:
 
     def interrupt(self) -> None:
         """Ask the process to end early with what was done."""
+        self.interrupted = True
         self.process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
@@ -87,15 +94,11 @@ class Part:
             self.process.wait()
 
 
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: list[str]) -> int:
     """Explore the families the parent names and send the report."""
     # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupted)
+    interruption.defer(signal.SIGTERM)
     connection = Connection(int(arguments[0]))
     options = connection.recv()
     nursery = Nursery(Connection(int(arguments[1])))

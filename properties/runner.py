@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
+from hopspec.properties import interruption
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.exploration import explore_families
 from hopspec.properties.families import FAMILIES
@@ -39,7 +40,10 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
     if options.in_process:
         report = explore_families(options, iter(families), progress, None)
     else:
-        with nurseries(2 if sharing else 1, preload=_needs_torch(options)) as controls:
+        with (
+            nurseries(2 if sharing else 1, preload=_needs_torch(options)) as controls,
+            interruption.deferred(),
+        ):
             nursery = Nursery(controls[0])
             if sharing:
                 report = _shared(options, iter(families), progress, nursery, controls[1])

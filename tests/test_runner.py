@@ -210,8 +210,8 @@ def test_interrupt_writes_what_was_done(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(12)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
     assert "interrupted" in out
     report = json.loads(path.read_text())
     assert report["interrupted"]
