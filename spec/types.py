@@ -16,6 +16,7 @@ __all__ = [
     "AccuracyModel",
     "Capabilities",
     "Certificate",
+    "Evaluated",
     "Exact",
     "Implementation",
     "Proof",
@@ -26,6 +27,20 @@ __all__ = [
 
 A = TypeVar("A")
 A_contra = TypeVar("A_contra", contravariant=True)
+
+
+class Evaluated(NamedTuple, Generic[A]):
+    """Result of :func:`hopspec.evaluate`; every field has one entry per query (clause MHN-ENE-7).
+
+    Args:
+        state: the update, ``[..., L, d]``, or what was read out of the values, ``[..., L, dv]``.
+        log_normalizer: natural logarithm, not divided by beta, ``[..., L]``.
+        energy: the energy of the query, a squared length, ``[..., L]``.
+    """
+
+    state: A
+    log_normalizer: A
+    energy: A
 
 
 class Status(enum.IntEnum):
@@ -138,6 +153,12 @@ class AccuracyModel:
         nearest: whether additions round to nearest (false for truncating tensor cores).
         exp_zero_is_one: whether the computed ``exp(0)`` is exactly 1.
         output: format of log-normalizers and energies.
+        merged_from: from how many memories on the memory may be divided into parts whose results, each as
+            the other fields say, are merged by their log-normalizers (clause MHN-BND-8); 0 for never.
+
+    Raises:
+        TypeError: if ``merged_from`` is no int.
+        ValueError: if ``merged_from`` is negative.
     """
 
     name: str
@@ -156,6 +177,14 @@ class AccuracyModel:
     nearest: bool = True
     exp_zero_is_one: bool = False
     output: Format = FLOAT32
+    merged_from: int = 0
+
+    def __post_init__(self) -> None:
+        count = self.merged_from
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"merged_from must be an int, got {type(count).__name__} {count!r}")
+        if count < 0:
+            raise ValueError(f"merged_from must be a number of memories, or 0 for never, got {count}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +205,7 @@ class Capabilities:
         finite_range: finite inputs of any size give finite updates (clause MHN-NFI-3).
         strides: accepts views with any strides (clause MHN-DOM-6).
         deterministic: same inputs, same bits (clause MHN-DOM-7).
+        batch_invariant: same bits whatever the other queries of a call (clause MHN-DOM-9).
         errors: raises the errors of clause MHN-DOM-4.
         correctly_rounded: every result is the true one rounded once (clause MHN-PRC-4).
         max_size: largest ``L * N * d`` worth asking of a slow implementation; 0 for no limit.
@@ -194,6 +224,7 @@ class Capabilities:
     finite_range: bool = False
     strides: bool = False
     deterministic: bool = True
+    batch_invariant: bool = False
     errors: bool = False
     correctly_rounded: bool = False
     max_size: int = 0
@@ -214,7 +245,10 @@ class Implementation(Generic[A]):
         association: the weights, ``[..., L, N]``.
         settle: also takes ``eps`` and ``max_steps``; returns a :class:`Settled`.
         certify: takes a state in place of the query; returns a :class:`Certificate`.
+        evaluate: update, log-normalizer and energy in one call; returns an :class:`Evaluated`.
         rounded: the update with every operation rounded to ``bits`` bits; takes ``bits``.
+        prepare: takes ``(memory, *, values, keep)``; returns what every callable takes in place of the memory
+            (clause MHN-DOM-10).
         capabilities: what is claimed.
         accuracy: one model per dtype; a dtype without one is judged under the loosest built-in model.
         to_array: from a NumPy array and a dtype name to the implementation's array type; None for PyTorch.
@@ -228,7 +262,9 @@ class Implementation(Generic[A]):
     association: Callable[..., Any] | None = None
     settle: Callable[..., Any] | None = None
     certify: Callable[..., Any] | None = None
+    evaluate: Callable[..., Any] | None = None
     rounded: Callable[..., Any] | None = None
+    prepare: Callable[..., Any] | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     accuracy: tuple[AccuracyModel, ...] = ()
     to_array: Callable[[Any, str], Any] | None = None

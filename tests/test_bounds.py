@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hopspec.formats import FLOAT32
 from hopspec.properties.models import MODELS, loosest, model_named, models_of
 from hopspec.reference import Solution, bounds, rounded_update, solve
+from hopspec.reference.arithmetic import arithmetic
 from hopspec.types import AccuracyModel
 
 Array = NDArray[np.float64]
@@ -108,8 +109,19 @@ def test_truncation_bound_holds(bits: int) -> None:
 def test_error_of_representing_beta() -> None:
     model = AccuracyModel("plain", FLOAT32, FLOAT32, exp_error=0.0)
     for beta in (0.1, 1 / 3, 1e-30, 2.0**-140, 1.1 * 2.0**-145, 7e37):
-        exact = bounds.arithmetic(model, beta).beta_error
+        exact = arithmetic(model, beta).beta_error
         assert math.isclose(exact, abs(float(np.float32(beta)) - beta) / beta, rel_tol=1e-9, abs_tol=1e-18)
+
+
+def test_roundoff_of_float64_is_not_lost() -> None:
+    # In float64, 1 + 2**-53 is 1: two roundings must not come out as none.
+    of = arithmetic(MODELS["eager-float64"], 1.0)
+    assert math.isclose(of.output_rounding, 3 * 2.0**-53)
+    assert math.isclose(of.widening, 2 * 2.0**-53)
+    one = np.ones((1, 1))
+    moved = bounds.perturbation(one, one, 1.0, solve(one, one, beta=1.0), MODELS["wide-float64"])
+    # One rounding of the score, one of the product with beta.
+    assert moved.tau >= 2 * 2.0**-53
 
 
 def test_models_are_found_by_name() -> None:
