@@ -10,14 +10,10 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from hopspec.fastpath.memory import (
-    Memory,
-    check_keep,
-    check_pattern_tensor,
-    check_same_kind,
-    check_values,
-    row_magnitudes,
-)
+from hopspec.fastpath._checks import check_keep, check_pattern_tensor, check_same_kind, check_values
+from hopspec.fastpath._stored import Stored
+from hopspec.fastpath._visible import Prepared
+from hopspec.fastpath.memory import Memory
 from hopspec.formats import DEFAULT_EPS
 
 
@@ -27,23 +23,19 @@ class Arguments:
 
     Args:
         query: ``[..., L, d]``.
-        patterns: ``[..., N, d]``.
+        memory: the patterns, ``[..., N, d]``.
         values: ``[..., N, dv]`` or None.
         keep: boolean, broadcastable to ``[*lead, L, N]`` with at least two dimensions, or None.
         beta: a finite float, or a float64 tensor broadcastable to ``lead``.
         lead: the leading dimensions all of them broadcast to.
-        magnitudes: largest absolute entry of each memory, ``[..., N]``.
-        value_magnitudes: the same for the values.
     """
 
     query: Tensor
-    patterns: Tensor
-    values: Tensor | None
+    memory: Prepared
+    values: Prepared | None
     keep: Tensor | None
     beta: float | Tensor
     lead: tuple[int, ...]
-    magnitudes: Tensor
-    value_magnitudes: Tensor | None
 
     def shaped(self, result: Tensor, trailing: tuple[int, ...] = ()) -> Tensor:
         """What the engine computed, one entry per row it was given, as ``[*lead, L, *trailing]``."""
@@ -83,16 +75,16 @@ def check_arguments(
             expected.
     """
     checked_query = check_pattern_tensor(name, query)
-    magnitudes = None
-    value_magnitudes = None
+    own_values: Prepared | None = None
+    prepared: Prepared | None = None
     if isinstance(memory, Memory):
         memory.check_unchanged()
-        patterns, magnitudes = memory.patterns, memory.magnitudes
+        patterns, prepared = memory.patterns, memory.prepared()
         keeps = [memory.keep]
         if reads_values and memory.values is not None:
             if values is not None:
                 raise ValueError("values were given, but memory holds values already; expected one of them")
-            values, value_magnitudes = memory.values, memory.value_magnitudes
+            values, own_values = memory.values, memory.prepared_values()
     else:
         patterns = check_pattern_tensor("memory", memory)
         keeps = []
@@ -102,10 +94,8 @@ def check_arguments(
             f"{name} has shape {tuple(checked_query.shape)}, expected [..., L, {patterns.shape[-1]}] "
             f"for a memory of shape {tuple(patterns.shape)}"
         )
-    if values is not None:
+    if values is not None and own_values is None:
         values = check_values(values, patterns)
-        if value_magnitudes is None:
-            value_magnitudes = row_magnitudes(values)
     lead = _leading_dimensions(checked_query, patterns, values)
     target = (*lead, checked_query.shape[-2], patterns.shape[-2])
     combined: Tensor | None = None
@@ -114,16 +104,27 @@ def check_arguments(
             checked_mask = check_keep(mask, patterns)
             _check_broadcast("keep", checked_mask, target)
             combined = checked_mask if combined is None else combined & checked_mask
+    if values is not None and own_values is None:
+        own_values = Prepared(Stored(values), combined)
     return Arguments(
         query=checked_query,
-        patterns=patterns,
-        values=values,
+        memory=Prepared(Stored(patterns), combined) if prepared is None else prepared,
+        values=own_values,
         keep=combined,
         beta=_check_beta(beta, checked_query, lead, positive=positive_beta),
         lead=lead,
-        magnitudes=row_magnitudes(patterns) if magnitudes is None else magnitudes,
-        value_magnitudes=value_magnitudes,
     )
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return ``value`` if it is True or False.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def check_count(name: str, value: object, least: int) -> int:

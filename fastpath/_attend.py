@@ -11,20 +11,20 @@ NaN. So what leaves this module was either computed from scores certified to lie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from hopspec.fastpath._arguments import Arguments
-from hopspec.fastpath._rescue import Rescued, rescue
-from hopspec.fastpath.memory import collapse, row_magnitudes
+from hopspec.fastpath._flash import available, flash
+from hopspec.fastpath._rescue import Rescued, Scaled, rescue
+from hopspec.fastpath._stored import pack, row_magnitudes
+from hopspec.fastpath._visible import Visible
 
 CHUNK_BYTES = 1 << 24
-_FLASH = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 
 
 class Attended(NamedTuple):
@@ -32,23 +32,6 @@ class Attended(NamedTuple):
 
     output: Tensor
     log_normalizer: Tensor
-
-
-class Visible(NamedTuple):
-    """Rows of a memory or of values without those that could spoil the kernel.
-
-    Args:
-        rows: ``[..., N, w]``; rows that are masked out or hold a NaN or infinity are zero where they could do
-            harm.
-        largest: largest absolute entry of the rows that remain, float64 ``[...]``.
-        spoiled: which queries see a row that holds a NaN or infinity, ``[..., L or 1]``, or None for none.
-        heavy: whether a sum of such rows, each with a weight of up to 1, may leave the range.
-    """
-
-    rows: Tensor
-    largest: Tensor
-    spoiled: Tensor | None
-    heavy: bool
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -63,23 +46,31 @@ class Problem:
     Args:
         lead: leading dimensions inside the engine; () where everything but the query is shared, in which case
             queries of all leading dimensions are taken as rows of one matrix.
-        memory: the memory, see :class:`Visible`.
+        memory: the memory, see :class:`~hopspec.fastpath._visible.Visible`.
         values: what is read out last, or None for the memory itself.
-        keep: ``[..., L or 1, N]`` or None.
         beta: see :class:`~hopspec.fastpath._arguments.Arguments`.
-        any_kept: rows that keep at least one memory, ``[..., L or 1]``, or None where all do.
         reach: queries whose entries stay below this are safe, float64 ``[...]``.
         least_reach: the least of ``reach``.
+        batch_invariant: whether the bits of a row must not depend on the others.
     """
 
     lead: tuple[int, ...]
     memory: Visible
     values: Visible | None
-    keep: Tensor | None
     beta: float | Tensor
-    any_kept: Tensor | None
     reach: Tensor
     least_reach: float
+    batch_invariant: bool = False
+
+    @property
+    def keep(self) -> Tensor | None:
+        """Which memories take part, ``[..., L or 1, N]``, or None for all."""
+        return self.memory.keep
+
+    @property
+    def any_kept(self) -> Tensor | None:
+        """Rows that keep at least one memory, ``[..., L or 1]``, or None where all do."""
+        return self.memory.any_kept
 
     @property
     def shared(self) -> bool:
@@ -92,100 +83,34 @@ class Problem:
 
     def select(self, chosen: Tensor) -> Problem:
         """The same problem for the given rows only, where all queries are rows of one matrix."""
-
-        def pick(part: Tensor | None, dim: int) -> Tensor | None:
-            return part if part is None or part.shape[dim] == 1 else part.index_select(dim, chosen)
-
-        return replace(
-            self,
-            memory=self.memory._replace(spoiled=pick(self.memory.spoiled, -1)),
-            keep=pick(self.keep, -2),
-            any_kept=pick(self.any_kept, -1),
-        )
+        values = None if self.values is None else self.values.select(chosen)
+        return replace(self, memory=self.memory.select(chosen), values=values)
 
 
-def prepare(arguments: Arguments) -> Problem:
+def prepare(arguments: Arguments, *, batch_invariant: bool = False) -> Problem:
     """Bring memory, values and mask into the form the kernels take, once for all updates."""
-    patterns = collapse(arguments.patterns, arguments.patterns.dim() - 2)
-    values = arguments.values
-    values = None if values is None else collapse(values, values.dim() - 2)
-    keep = arguments.keep
-    if keep is not None:
-        keep = collapse(keep, keep.dim() - 1).expand(*(-1,) * (keep.dim() - 1), patterns.shape[-2])
+    memory = arguments.memory.under(arguments.keep)
+    values = None if arguments.values is None else arguments.values.under(arguments.keep)
     beta = arguments.beta
-    magnitudes, value_magnitudes = arguments.magnitudes, arguments.value_magnitudes
-    repeats = math.prod(arguments.query.shape[:-2])
-    varying = [t for t in (patterns, values, keep) if t is not None and math.prod(t.shape[:-2]) != 1]
+    parts = (memory.rows, memory.keep, None if values is None else values.rows)
+    # Leading dimensions that hold a single matrix are gone from all of these.
     shared = (
-        not varying
+        all(part is None or part.dim() == 2 for part in parts)
         and not (isinstance(beta, Tensor) and beta.numel() != 1)
-        and (keep is None or keep.shape[-2] == 1 or repeats == 1)
+        and (memory.keep is None or memory.keep.shape[-2] == 1 or math.prod(arguments.query.shape[:-2]) == 1)
     )
-    if shared:
-        patterns = patterns.reshape(patterns.shape[-2:])
-        magnitudes = magnitudes.reshape(magnitudes.shape[-1:])
-        if values is not None and value_magnitudes is not None:
-            values = values.reshape(values.shape[-2:])
-            value_magnitudes = value_magnitudes.reshape(value_magnitudes.shape[-1:])
-        keep = None if keep is None else keep.reshape(keep.shape[-2:])
-        beta = beta.reshape(()) if isinstance(beta, Tensor) else beta
-    any_kept = None if keep is None else keep.any(-1)
-    if any_kept is not None and bool(any_kept.all()):
-        any_kept = None
-    memory = _visible(patterns, magnitudes, keep)
-    reach = _reach(memory, beta, patterns.dtype)
+    if shared and isinstance(beta, Tensor):
+        beta = beta.reshape(())
+    reach = _reach(memory, beta, memory.rows.dtype)
     return Problem(
         lead=() if shared else arguments.lead,
         memory=memory,
-        values=None
-        if values is None or value_magnitudes is None
-        else _visible(values, value_magnitudes, keep),
-        keep=keep,
+        values=values,
         beta=beta,
-        any_kept=any_kept,
         reach=reach,
         least_reach=float(reach.min()) if reach.numel() else 0.0,
+        batch_invariant=batch_invariant,
     )
-
-
-def _visible(rows: Tensor, magnitudes: Tensor, keep: Tensor | None) -> Visible:
-    if rows.shape[-2] == 0:
-        nothing = torch.zeros(magnitudes.shape[:-1], dtype=torch.float64, device=rows.device)
-        return Visible(rows, nothing, None, False)
-    if keep is None:
-        largest = magnitudes.amax(-1).double()
-        top = float(largest.max())
-        if math.isfinite(top):
-            return Visible(rows, largest, None, _is_heavy(top, rows))
-    finite = magnitudes.isfinite()
-    seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
-    largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
-    # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf and inf - inf are NaN.
-    harmful = ~(magnitudes <= largest.unsqueeze(-1))
-    if bool(harmful.any()):
-        rows = rows.masked_fill(harmful.unsqueeze(-1), 0.0)
-    bad = ~finite & seen
-    spoiled = None
-    if bool(bad.any()):
-        columns = bad.reshape(-1, bad.shape[-1]).any(0).nonzero().squeeze(-1)
-        bad = bad[..., columns].unsqueeze(-2)
-        spoiled = (bad if keep is None else bad & keep[..., columns]).any(-1)
-    largest = largest.double()
-    return Visible(rows, largest, spoiled, _is_heavy(float(largest.max()), rows))
-
-
-def _is_heavy(largest: float, rows: Tensor) -> bool:
-    return not largest * rows.shape[-2] < torch.finfo(accumulation_dtype(rows.dtype)).max / 4
-
-
-def _any_to(flags: Tensor, shape: Sequence[int]) -> Tensor:
-    """``flags`` reduced by "any" to ``shape``, to which the result broadcasts."""
-    while flags.dim() > len(shape):
-        flags = flags.any(0)
-    for dim in range(-flags.dim(), -1):
-        if shape[dim] == 1:
-            flags = flags.any(dim, keepdim=True)
-    return flags
 
 
 def _reach(memory: Visible, beta: float | Tensor, dtype: torch.dtype) -> Tensor:
@@ -238,7 +163,8 @@ def attend(
         problem: the prepared memory.
         query: as :meth:`Problem.rows` gives it, ``[..., L, d]``.
         read_values: whether to read out of ``problem.values`` where there are any.
-        certified: whether every finite query is known to be safe, which spares a look at the results.
+        certified: whether every query is known to be finite and safe, or its result of no interest, which
+            spares a look at the results.
         differentiable_log_normalizer: whether a gradient of the log-normalizer is wanted, which PyTorch's
             flash kernel does not offer.
     """
@@ -276,9 +202,12 @@ def _association(
         return Attended(zero.expand(*shape, width).clone(), empty)
     with torch.autocast(device.type, enabled=False):
         attended = _kernel(problem, query, read, differentiable_log_normalizer)
-        magnitude = row_magnitudes(query).double()
         flags = (problem.memory.spoiled, None if read is None else read.spoiled, problem.any_kept)
-        if device.type == "cpu" and all(flag is None for flag in flags) and (read is None or not read.heavy):
+        unmarked = all(flag is None for flag in flags)
+        if certified and unmarked:
+            return attended
+        magnitude = row_magnitudes(query).double()
+        if device.type == "cpu" and not certified and unmarked and (read is None or not read.heavy):
             within = float(magnitude.max()) < problem.least_reach
             if within and math.isfinite(float(attended.log_normalizer.detach().sum())):
                 return attended
@@ -345,22 +274,27 @@ def rescue_rows(
     def group(tensor: Tensor, trailing: int, index: tuple[int, ...]) -> Tensor:
         return tensor.expand(*lead, *tensor.shape[tensor.dim() - trailing :])[index]
 
+    memory = problem.memory.stored
     for found in wanting.any(-1).nonzero().tolist() if lead else [[]]:
         index = tuple(found)
-        rows = wanting[index].nonzero().squeeze(-1)
+        chosen = wanting[index].nonzero().squeeze(-1)
         keep = None if problem.keep is None else group(problem.keep, 2, index)
         beta = problem.beta
-        with torch.no_grad():
-            rescued = rescue(
-                group(query, 2, index)[rows],
-                group(problem.memory.rows, 2, index),
-                group(beta, 0, index) if isinstance(beta, Tensor) else beta,
-                keep if keep is None or keep.shape[0] == 1 else keep[rows],
-                values=None if read is None else group(read.rows, 2, index),
-                weights=weights,
-                energy=energy,
-            )
-        yield index, rows, rescued
+        for rows in chosen.unsqueeze(1).unbind() if problem.batch_invariant else (chosen,):
+            with torch.no_grad():
+                rescued = rescue(
+                    group(query, 2, index)[rows],
+                    group(memory.rows, 2, index),
+                    group(beta, 0, index) if isinstance(beta, Tensor) else beta,
+                    keep if keep is None or keep.shape[0] == 1 else keep[rows],
+                    values=None if read is None else group(read.rows, 2, index),
+                    weights=weights,
+                    half_squares=Scaled(*(group(part, 2, index) for part in memory.scaled_half_squares))
+                    if energy
+                    else None,
+                    ordinary=memory.ordinary,
+                )
+            yield index, rows, rescued
 
 
 class _Inputs(NamedTuple):
@@ -371,6 +305,7 @@ class _Inputs(NamedTuple):
     read: Tensor | None
     keep: Tensor | None
     beta: float | Tensor
+    batch_invariant: bool
 
     def tensors(self) -> list[Tensor]:
         return [field for field in self if isinstance(field, Tensor)]
@@ -382,6 +317,7 @@ class _Inputs(NamedTuple):
             None if self.read is None else change(self.read),
             None if self.keep is None else change(self.keep),
             change(self.beta) if isinstance(self.beta, Tensor) else self.beta,
+            self.batch_invariant,
         )
 
 
@@ -396,10 +332,14 @@ def _kernel(
         for tensor in ((query, memory, problem.beta) if differentiable_log_normalizer else (problem.beta,))
     )
     width = 0 if read is None else read.rows.shape[-1]
-    flash = _FLASH is not None and query.device.type == "cpu" and read is not None and not differentiated
-    if flash and target is not None:
+    by_flash = available() and query.device.type == "cpu" and read is not None and not differentiated
+    if problem.batch_invariant and not by_flash:
+        where = "with a gradient of the log-normalizer or beta" if differentiated else f"on {query.device}"
+        raise NotImplementedError(f"batch_invariant is not available {where}")
+    if by_flash and read is not None:
         common = max(1, query.shape[-1], width)
-        query, memory, target = (_dense(_widen(tensor, common)) for tensor in (query, memory, target))
+        query = pack(query, common)
+        memory, target = problem.memory.stored.packed(common), read.stored.packed(common)
     else:
         accumulation = accumulation_dtype(query.dtype)
         dtype = query.dtype
@@ -407,11 +347,16 @@ def _kernel(
         target = None if target is None else target.to(accumulation)
     beta = problem.beta
     inputs = _Inputs(
-        query, memory, target, problem.keep, beta[..., None, None] if isinstance(beta, Tensor) else beta
+        query,
+        memory,
+        target,
+        problem.keep,
+        beta[..., None, None] if isinstance(beta, Tensor) else beta,
+        problem.batch_invariant,
     ).map(lambda tensor: tensor[(None,) * (rank - tensor.dim())])
     lead = (1,) * (rank - 2 - len(problem.lead)) + problem.lead
-    output, log_normalizer = _over_leading(inputs, lead, _flash if flash else _eager)
-    output = output[..., :width] if flash else output.to(dtype)
+    output, log_normalizer = _over_leading(inputs, lead, _flash if by_flash else _eager)
+    output = output[..., :width] if by_flash else output.to(dtype)
     if output.dtype in (torch.float16, torch.bfloat16) and read is not None:
         # A convex combination of the largest numbers may be rounded past the largest one.
         limit = torch.finfo(output.dtype).max
@@ -420,17 +365,6 @@ def _kernel(
         return Attended(output[0, 0], log_normalizer[0, 0])
     shape = (*problem.lead, query.shape[-2])
     return Attended(output.reshape(*shape, output.shape[-1]), log_normalizer.reshape(shape))
-
-
-def _widen(tensor: Tensor, width: int) -> Tensor:
-    missing = width - tensor.shape[-1]
-    return pad(tensor, (0, missing)) if missing else tensor
-
-
-def _dense(tensor: Tensor) -> Tensor:
-    """Rows of adjacent numbers that do not overlap: the kernel reads anything else wrongly."""
-    regular = tensor.stride(-1) == 1 and tensor.stride(-2) >= tensor.shape[-1]
-    return tensor if regular else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _over_leading(inputs: _Inputs, lead: tuple[int, ...], kernel: Callable[[_Inputs], Attended]) -> Attended:
@@ -536,28 +470,26 @@ def _eager_bytes(inputs: _Inputs) -> int:
 
 
 def _flash(inputs: _Inputs) -> Attended:
-    query, memory, read, keep, beta = inputs
-    assert _FLASH is not None
+    query, memory, read, keep, beta, batch_invariant = inputs
     assert read is not None
     batch, heads = _extent(inputs, 0), _extent(inputs, 1)
     mask = None
     if keep is not None:
         mask = torch.zeros(keep.shape, dtype=query.dtype, device=query.device).masked_fill_(~keep, -math.inf)
-    output, log_normalizer = _FLASH(
+    output, log_normalizer = flash(
         query.expand(batch, heads, -1, -1),
         memory.expand(batch, heads, -1, -1),
         read.expand(batch, heads, -1, -1),
-        0.0,
-        False,
-        attn_mask=mask,
-        scale=float(beta),
+        mask,
+        float(beta),
+        batch_invariant,
     )
     return Attended(output, log_normalizer)
 
 
 def _eager(inputs: _Inputs) -> Attended:
     """The same association from plain tensor operations, on any device; without ``read``, the weights."""
-    query, memory, read, keep, beta = inputs
+    query, memory, read, keep, beta, _ = inputs
     logits = _shared_matmul(query, memory.mT) * (beta.to(query.dtype) if isinstance(beta, Tensor) else beta)
     if keep is not None:
         logits = logits.masked_fill(~keep, -math.inf)
@@ -567,7 +499,11 @@ def _eager(inputs: _Inputs) -> Attended:
     total = weights.sum(-1, keepdim=True)
     total = total.masked_fill(total == 0, 1.0)
     output = weights / total if read is None else _shared_matmul(weights, read) / total
-    return Attended(output, (peak + total.log()).squeeze(-1))
+    log_normalizer = (peak + total.log()).squeeze(-1)
+    if log_normalizer.shape != output.shape[:-1]:
+        # Only what is read out has these leading dimensions.
+        log_normalizer = log_normalizer.expand(output.shape[:-1]).contiguous()
+    return Attended(output, log_normalizer)
 
 
 def _shared_matmul(rows: Tensor, matrix: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments
-from hopspec.fastpath.memory import Memory, collapse
+from hopspec.fastpath.memory import Memory
 from hopspec.types import Certificate, Proof
 
 # Bytes of the largest tensor of a piece; a few temporaries of this size live at a time.
@@ -115,7 +115,7 @@ def certify(
     with torch.no_grad(), torch.autocast(state.device.type, enabled=False):
         lead, count = arguments.lead, arguments.query.shape[-2]
         device = arguments.query.device
-        patterns = collapse(arguments.patterns, arguments.patterns.dim() - 2)
+        patterns = arguments.memory.stored.rows
         scale = torch.as_tensor(arguments.beta, dtype=torch.float64, device=device)[..., None, None]
         parts = [
             (

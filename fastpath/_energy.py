@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from hopspec.fastpath._arguments import check_arguments
+from hopspec.fastpath._arguments import check_arguments, check_flag
 from hopspec.fastpath._attend import (
-    CHUNK_BYTES,
     Problem,
     accumulation_dtype,
     attend,
@@ -18,16 +17,23 @@ from hopspec.fastpath._attend import (
     rescue_rows,
 )
 from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
-from hopspec.fastpath.memory import Memory, row_magnitudes
+from hopspec.fastpath._stored import half_squares, row_magnitudes
+from hopspec.fastpath.memory import Memory
+from hopspec.types import Evaluated
 
 # Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
-_SMALL_LOGITS = 2.0**-10
+SMALL_LOGITS = 2.0**-10
 # Squares of numbers below this, and sums of many of them, stay far inside float64.
-_LARGE_ENTRY = 2.0**480
+LARGE_ENTRY = 2.0**480
 
 
 def log_normalizer(
-    query: Tensor, memory: Tensor | Memory, *, beta: float | Tensor, keep: Tensor | None = None
+    query: Tensor,
+    memory: Tensor | Memory,
+    *,
+    beta: float | Tensor,
+    keep: Tensor | None = None,
+    batch_invariant: bool = False,
 ) -> Tensor:
     """``log sum_i exp(beta <x_i, xi>)``, the natural logarithm, not divided by beta (clause MHN-LSE-1).
 
@@ -36,6 +42,8 @@ def log_normalizer(
         memory: stored patterns, ``[..., N, d]``, or a :class:`Memory`, whose values play no part here.
         beta: inverse temperature, in units of one over a squared length; see :func:`retrieve`.
         keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
+        batch_invariant: whether a query's result must have the same bits whatever other queries it is given
+            with (clause MHN-DOM-9), for about twice the time; on CPU only.
 
     Returns:
         ``[..., L]``; float64 for float64 inputs, else float32. -inf where nothing is kept (clause MHN-MSK-4),
@@ -44,25 +52,32 @@ def log_normalizer(
     Raises:
         TypeError: an argument has the wrong type or dtype.
         ValueError: shapes, dtypes or devices do not fit, or beta is not finite.
-        NotImplementedError: a gradient is wanted where scores leave the range of their type.
+        NotImplementedError: a gradient is wanted where scores leave the range of their type, or with
+            ``batch_invariant``; or that elsewhere than on CPU.
 
     >>> import torch
     >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.6931])
     """
-    if plain := plain_problem(query, memory, beta, keep):
+    if plain := plain_problem(query, memory, beta, keep, batch_invariant):
         attended = attend_plain(plain, query)
         if attended is not None:
             return attended.log_normalizer
+    check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep)
-    problem = prepare(arguments)
+    problem = prepare(arguments, batch_invariant=batch_invariant)
     rows = problem.rows(arguments.query)
     result = attend(problem, rows, differentiable_log_normalizer=True).log_normalizer
     return arguments.shaped(result)
 
 
 def energy(
-    query: Tensor, memory: Tensor | Memory, *, beta: float | Tensor, keep: Tensor | None = None
+    query: Tensor,
+    memory: Tensor | Memory,
+    *,
+    beta: float | Tensor,
+    keep: Tensor | None = None,
+    batch_invariant: bool = False,
 ) -> Tensor:
     """Energy ``-lse(beta, xi) + |xi|^2/2 + (log N)/beta + M^2/2`` of every query (clause MHN-ENE-1).
 
@@ -73,6 +88,8 @@ def energy(
         memory: stored patterns, ``[..., N, d]``, or a :class:`Memory`, whose values play no part here.
         beta: inverse temperature, positive, in units of one over a squared length; see :func:`retrieve`.
         keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory.
+        batch_invariant: whether a query's result must have the same bits whatever other queries it is given
+            with (clause MHN-DOM-9), for about twice the time; on CPU only.
 
     Returns:
         ``[..., L]``, a squared length; summed in float64, rounded to float64 for float64 inputs, else to
@@ -82,61 +99,68 @@ def energy(
     Raises:
         TypeError: an argument has the wrong type or dtype.
         ValueError: shapes, dtypes or devices do not fit, or beta is not finite and positive.
-        NotImplementedError: a gradient is wanted where scores leave the range of their type.
+        NotImplementedError: a gradient is wanted where scores leave the range of their type, or with
+            ``batch_invariant``; or that elsewhere than on CPU.
 
     >>> import torch
     >>> energy(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.5000])
     """
-    if plain := plain_problem(query, memory, beta, keep):
+    if plain := plain_problem(query, memory, beta, keep, batch_invariant):
         result = energy_of_plain(plain, query)
         if result is not None:
             return result
+    check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
-    problem = prepare(arguments)
+    problem = prepare(arguments, batch_invariant=batch_invariant)
     return arguments.shaped(energy_of(problem, problem.rows(arguments.query)))
 
 
 def energy_of_plain(problem: PlainProblem, query: Tensor) -> Tensor | None:
     """Energy of the rows of a matrix, ``[L]``, or None where :func:`energy_of` has to take a closer look."""
+    evaluated = evaluate_plain(problem, query)
+    return None if evaluated is None else evaluated.energy
+
+
+def evaluate_plain(problem: PlainProblem, query: Tensor) -> Evaluated[Tensor] | None:
+    """Update, log-normalizer and energy of the rows of a matrix, or None as :func:`energy_of_plain`."""
     if not problem.beta > 0:
         return None
     smallest, largest = (bound.item() for bound in row_magnitudes(query).aminmax())
-    memory = problem.memory[0, 0]
     if not (
         largest < problem.reach
-        and smallest * problem.largest * memory.shape[-1] * problem.beta >= _SMALL_LOGITS
-        and max(largest, problem.largest) < _LARGE_ENTRY
+        and smallest * problem.largest * query.shape[1] * problem.beta >= SMALL_LOGITS
+        and max(largest, problem.largest) < LARGE_ENTRY
     ):
         return None
     attended = attend_plain(problem, query, certified=True)
     if attended is None:
         return None
-    wide, halves = attended.log_normalizer.double(), _half_squares(memory)
-    if problem.keep is None:
-        spread, half_farthest = math.log(memory.shape[0]) - wide, halves.amax()
-    else:
-        spread = problem.keep.sum(-1, dtype=torch.float64).log() - wide
-        half_farthest = halves.where(problem.keep, 0.0).amax(-1)
-    result = spread / problem.beta + (_half_squares(query) + half_farthest)
-    return result.to(attended.log_normalizer.dtype)
+    excess = attended.log_normalizer.double() - problem.log_count()
+    result = half_squares(query) + problem.half_farthest() - excess / problem.beta
+    return Evaluated(*attended, result.to(attended.log_normalizer.dtype))
 
 
 def energy_of(problem: Problem, query: Tensor) -> Tensor:
     """Energy of rows as :meth:`Problem.rows` gives them, ``[..., L]``."""
-    normalizer = attend(problem, query, differentiable_log_normalizer=True).log_normalizer
+    attended = attend(problem, query, differentiable_log_normalizer=True)
+    return energy_from(problem, query, attended.log_normalizer)
+
+
+def energy_from(problem: Problem, query: Tensor, normalizer: Tensor) -> Tensor:
+    """The same from log-normalizers already computed, ``[..., L]``."""
     if normalizer.numel() == 0 or problem.memory.rows.shape[-2] == 0:
         return torch.full_like(normalizer, math.inf)
     beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
-    count, half_farthest = _kept(problem)
     wide = normalizer.double()
-    result = (count.log() - wide) / beta + (_half_squares(query) + half_farthest)
+    memory = problem.memory
+    result = (memory.count.log() - wide) / beta + (half_squares(query) + memory.half_farthest)
     magnitude = row_magnitudes(query).double()
     safe = magnitude < problem.reach.unsqueeze(-1)
-    ordinary = safe & (largest_logits(problem, query) >= _SMALL_LOGITS)
+    ordinary = safe & (largest_logits(problem, query) >= SMALL_LOGITS)
     if query.dtype == torch.float64:
         largest = torch.maximum(magnitude, problem.memory.largest.unsqueeze(-1))
-        ordinary = ordinary & (largest < _LARGE_ENTRY)
+        ordinary = ordinary & (largest < LARGE_ENTRY)
     wanting = ~ordinary & magnitude.isfinite()
     if problem.memory.spoiled is not None:
         wanting = wanting & ~problem.memory.spoiled
@@ -156,26 +180,3 @@ def energy_of(problem: Problem, query: Tensor) -> Tensor:
     if problem.any_kept is not None:
         result = result.masked_fill(~problem.any_kept, math.inf)
     return result.to(accumulation_dtype(query.dtype))
-
-
-def _half_squares(rows: Tensor) -> Tensor:
-    """Half the squared length of each row in float64, ``[..., L]``."""
-    return 0.5 * rows.double().square().sum(-1)
-
-
-def _kept(problem: Problem) -> tuple[Tensor, Tensor]:
-    """How many memories each row keeps, and half of M^2, both float64 ``[..., L or 1]``."""
-    halves = _half_squares(problem.memory.rows).unsqueeze(-2)
-    keep = problem.keep
-    if keep is None:
-        return halves.new_full((), halves.shape[-1]), halves.amax(-1)
-    step = max(1, CHUNK_BYTES // (8 * keep[..., :1, :].numel()))
-    # Results come first: small ones allocated between large temporaries keep the heap from reusing those.
-    count = halves.new_zeros(keep.shape[:-1])
-    farthest = count + halves.detach()[..., 0]
-    for start in range(0, keep.shape[-2], step):
-        rows = slice(start, start + step)
-        part = keep[..., rows, :]
-        count[..., rows] = part.sum(-1)
-        farthest[..., rows] = halves.where(part, 0.0).amax(-1)
-    return count, farthest

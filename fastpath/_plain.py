@@ -9,12 +9,17 @@ shape is established here with a few Python floats. Whatever does not certainly 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hopspec.fastpath import _attend
+from hopspec.fastpath._flash import available, flash
+from hopspec.fastpath._plain_memory import plain_mask
+from hopspec.fastpath._stored import Stored, half_squares
+from hopspec.fastpath._visible import Prepared
+from hopspec.fastpath.memory import Memory
 
 # Largest number of the type in which products are summed, over four: room for rounding.
 _LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
@@ -22,12 +27,13 @@ _LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
 )
 # Below this the kernel's float32 copy of beta loses precision or vanishes.
 _LEAST_BETA = torch.finfo(torch.float32).tiny
+# Up to this width Python is done with one row before an operation has started.
+_SHORT = 256
 # Results rounded to half precision cannot pass the largest number if the memory stays below this.
 _ROOM = {dtype: torch.finfo(dtype).max / 2 for dtype in _LIMIT}
 
 
-@dataclass(frozen=True, slots=True)
-class PlainProblem:
+class PlainProblem(NamedTuple):
     """A memory of which every finite query below ``reach`` can be asked.
 
     Args:
@@ -37,6 +43,9 @@ class PlainProblem:
         beta: the inverse temperature.
         largest: largest absolute entry of the memory.
         reach: queries whose entries stay below this are safe.
+        stored: what is known of the rows, where they were prepared.
+        prepared: what is known of them under this mask, where both were prepared.
+        batch_invariant: whether the bits of a row must not depend on the others.
     """
 
     memory: Tensor
@@ -45,6 +54,24 @@ class PlainProblem:
     beta: float
     largest: float
     reach: float
+    stored: Stored | None = None
+    prepared: Prepared | None = None
+    batch_invariant: bool = False
+
+    def log_count(self) -> float | Tensor:
+        """Logarithm of the number of memories each query keeps; a tensor is float64 ``[L or 1]``."""
+        if self.keep is None:
+            return math.log(self.memory.shape[2])
+        if self.prepared is not None:
+            return self.prepared.visible.count.log()
+        return self.keep.sum(-1, dtype=torch.float64).log()
+
+    def half_farthest(self) -> Tensor:
+        """Half the squared length of the longest memory each query keeps, float64 ``[L or 1]``."""
+        if self.prepared is not None:
+            return self.prepared.visible.half_farthest
+        halves = half_squares(self.memory[0, 0]) if self.stored is None else self.stored.half_squares
+        return halves.amax(-1, keepdim=True) if self.keep is None else halves.where(self.keep, 0.0).amax(-1)
 
     @property
     def hull_is_safe(self) -> bool:
@@ -55,41 +82,49 @@ class PlainProblem:
         """The same problem for the given rows only."""
         if self.keep is None or self.mask is None or self.keep.shape[0] == 1:
             return self
-        return replace(self, keep=self.keep[chosen], mask=self.mask[:, :, chosen])
+        return self._replace(keep=self.keep[chosen], mask=self.mask[:, :, chosen], prepared=None)
 
 
-def plain_problem(query: object, memory: object, beta: object, keep: object = None) -> PlainProblem | None:
+def plain_problem(
+    query: object, memory: object, beta: object, keep: object = None, batch_invariant: bool = False
+) -> PlainProblem | None:
     """The memory as the kernel takes it, or None if anything about the arguments is out of the ordinary.
 
     Args:
         query: ``[L, d]``.
-        memory: ``[N, d]``.
+        memory: ``[N, d]``, or a :class:`Memory` of such patterns, whose values play no part here.
         beta: a finite number.
         keep: boolean, ``[N]`` or ``[L or 1, N]``, at least one True in every row; or None.
+        batch_invariant: whether the bits of a row must not depend on the others.
     """
-    if type(query) is not Tensor or type(memory) is not Tensor or _attend._FLASH is None:
+    if type(query) is not Tensor or not query.is_cpu or not available() or type(batch_invariant) is not bool:
         return None
-    dtype = query.dtype
-    if dtype is not memory.dtype or dtype not in _LIMIT or not (query.is_cpu and memory.is_cpu):
+    stored, masked, prepared, rows = None, None, None, memory
+    if type(rows) is not Tensor:
+        plain = memory.plain if type(memory) is Memory else None
+        if plain is None:
+            return None
+        stored, masked, prepared = plain.stored, plain.mask, plain.prepared
+        rows = stored.rows
+    if not (rows.is_cpu and rows.is_contiguous() and query.is_contiguous()):
         return None
-    shape, stored = query.shape, memory.shape
-    if len(shape) != 2 or len(stored) != 2:
+    dtype, shape, size = query.dtype, query.shape, rows.shape
+    if dtype is not rows.dtype or dtype not in _LIMIT or len(shape) != 2 or len(size) != 2:
         return None
-    width, count = shape[1], stored[0]
-    if width != stored[1] or not (width and count and shape[0]):
+    width, count = shape[1], size[0]
+    if width != size[1] or not (width and count and shape[0]):
         return None
-    if not (query.is_contiguous() and memory.is_contiguous()):
-        return None
-    if (query.requires_grad or memory.requires_grad) and torch.is_grad_enabled():
-        return None
-    if type(beta) is not float and type(beta) is not int:
+    if (query.requires_grad or rows.requires_grad) and torch.is_grad_enabled():
         return None
     limit = _LIMIT[dtype]
-    scale = abs(float(beta)) if -limit < beta < limit else math.inf
+    if type(beta) is not float and (type(beta) is not int or not -limit < beta < limit):
+        return None
+    scale = abs(float(beta))
+    # NaN fails every comparison.
     if not scale < limit or torch.is_autocast_enabled("cpu"):
         return None
-    largest = torch.linalg.vector_norm(memory, math.inf).item()
-    # Weights of up to 1 each: the sum of all rows must stay in range. NaN fails every comparison.
+    largest = magnitude(rows) if stored is None else stored.peak
+    # Weights of up to 1 each: the sum of all rows must stay in range.
     if not largest * count < limit or not largest < _ROOM[dtype]:
         return None
     factor = largest * width
@@ -97,23 +132,39 @@ def plain_problem(query: object, memory: object, beta: object, keep: object = No
     reach = limit / steepest if steepest else math.inf
     if scale < _LEAST_BETA and dtype is not torch.float64:
         reach = min(reach, 2.0**-40 / (factor * scale)) if factor * scale else reach
-    mask = None
     if keep is not None:
-        keep = _plain_mask(keep, shape[0], count)
-        if keep is None or keep.numel() * query.element_size() > _attend.CHUNK_BYTES:
+        given = plain_mask(keep, count, dtype)
+        if given is not None and masked is not None:
+            fitting = {given.keep.shape[0], masked.keep.shape[0]} <= {1, shape[0]}
+            given = plain_mask(given.keep & masked.keep, count, dtype) if fitting else None
+        if given is None:
             return None
-        mask = torch.where(keep, 0.0, -math.inf).to(dtype).view(1, 1, -1, count)
-    return PlainProblem(memory.view(1, 1, count, width), mask, keep, float(beta), largest, reach)
+        masked, prepared = given, None
+    seen = mask = None
+    if masked is not None:
+        seen = masked.keep
+        if seen.shape[0] not in (1, shape[0]) or seen.numel() * query.element_size() > _attend.CHUNK_BYTES:
+            return None
+        mask = masked.logits
+    return PlainProblem(
+        memory=rows.view(1, 1, count, width),
+        mask=mask,
+        keep=seen,
+        beta=float(beta),
+        largest=largest,
+        reach=reach,
+        stored=stored,
+        prepared=prepared,
+        batch_invariant=batch_invariant,
+    )
 
 
-def _plain_mask(keep: object, queries: int, memories: int) -> Tensor | None:
-    if type(keep) is not Tensor or keep.dtype is not torch.bool or not keep.is_cpu:
-        return None
-    if tuple(keep.shape) not in ((memories,), (1, memories), (queries, memories)):
-        return None
-    if not keep.any(-1).all().item():
-        return None
-    return keep.view(-1, memories) if keep.is_contiguous() else None
+def magnitude(rows: Tensor) -> float:
+    """Largest absolute entry, or for one short row its length, which is no less; NaN where there is one."""
+    if rows.shape[0] == 1 and rows.shape[1] <= _SHORT:
+        return math.hypot(*rows.tolist()[0])
+    least, most = rows.aminmax()
+    return max(-least.item(), most.item())
 
 
 def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> _attend.Attended | None:
@@ -124,17 +175,21 @@ def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = Fals
         query: ``[L, d]``, contiguous.
         certified: whether the query is known to be within reach.
     """
-    # Scores within reach are finite, hence so are output and log-normalizer: nothing need be looked at after.
-    if not certified and not torch.linalg.vector_norm(query, math.inf).item() < problem.reach:
+    if not certified and not magnitude(query) < problem.reach:
         return None
-    assert _attend._FLASH is not None
-    output, log_normalizer = _attend._FLASH(
-        query.view(1, 1, *query.shape),
-        problem.memory,
-        problem.memory,
-        0.0,
-        False,
-        attn_mask=problem.mask,
-        scale=problem.beta,
-    )
-    return _attend.Attended(output.view(query.shape), log_normalizer.view(-1))
+    output, log_normalizer = _attend_within_reach(problem, query)
+    return _attend.Attended(output.view_as(query), log_normalizer.view(-1))
+
+
+def update_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> Tensor | None:
+    """The output of :func:`attend_plain` alone."""
+    if not certified and not magnitude(query) < problem.reach:
+        return None
+    return _attend_within_reach(problem, query)[0].view_as(query)
+
+
+def _attend_within_reach(problem: PlainProblem, query: Tensor) -> tuple[Tensor, Tensor]:
+    # Scores within reach are finite, hence so are output and log-normalizer: nothing need be looked at after.
+    memory = problem.memory
+    rows = query.view(1, 1, -1, memory.shape[3])
+    return flash(rows, memory, memory, problem.mask, problem.beta, problem.batch_invariant)

@@ -16,6 +16,8 @@ from torch import Tensor
 # About thirty temporaries of this size live at a time; they should stay in the cache.
 _CHUNK_BYTES = 1 << 21
 _ZERO_EXPONENT = -(1 << 14)
+# Entries that need no power of two taken out of them: see `_bands`.
+ORDINARY = (2.0**-350, 2.0**350)
 
 
 class Scaled(NamedTuple):
@@ -60,7 +62,8 @@ def rescue(
     *,
     values: Tensor | None = None,
     weights: bool = False,
-    energy: bool = False,
+    half_squares: Scaled | None = None,
+    ordinary: bool = False,
 ) -> Rescued:
     """Compute association, log-normalizer and energy of finite inputs of any size (clause MHN-NFI-3).
 
@@ -71,12 +74,13 @@ def rescue(
         keep: ``[R, N]`` or ``[1, N]``, at least one True per row, or None.
         values: ``[N, dv]``, finite: what is read out, or None.
         weights: whether to return the weights.
-        energy: whether to return the energy; needs ``beta > 0``.
+        half_squares: of the memory, from :func:`scaled_half_squares`: the energy is wanted, and ``beta > 0``.
+        ordinary: whether all entries of the memory but zeros are known to lie within :data:`ORDINARY`.
     """
     scale = torch.as_tensor(beta, dtype=torch.float64, device=query.device).reshape(1, 1)
     stored = _Stored(
-        _bands(memory) if memory.dtype == torch.float64 else {0: memory.double()},
-        _half_squares(memory) if energy else None,
+        {0: memory.double()} if ordinary or memory.dtype != torch.float64 else _bands(memory),
+        half_squares,
         values if values is None else values.double(),
     )
     count = query.shape[0]
@@ -85,7 +89,7 @@ def rescue(
         None if values is None else query.new_empty(count, values.shape[-1]),
         query.new_empty(count, memory.shape[0]) if weights else None,
         query.new_empty(count, dtype=torch.float64),
-        query.new_empty(count, dtype=torch.float64) if energy else None,
+        None if half_squares is None else query.new_empty(count, dtype=torch.float64),
     )
     step = max(1, _CHUNK_BYTES // (8 * memory.shape[0]))
     for start in range(0, count, step):
@@ -156,7 +160,7 @@ def _energy(
     mean = small.sum(-1, keepdim=True) / kept
     log_mean = torch.where(mean > -0.5, mean.log1p(), (differences.exp().sum(-1, keepdim=True) / kept).log())
     farthest = _largest(Scaled(half_squares.significand.mT, half_squares.exponent.mT), keep)
-    own = _half_squares(query)
+    own = scaled_half_squares(query)
     significand, exponent = torch.frexp(beta)
     spread = _scaled(-log_mean / significand, -exponent)
     bracket = _add(_add(own, farthest), Scaled(-peak.significand, peak.exponent))
@@ -164,9 +168,9 @@ def _energy(
     return _shift(*_sum(bracket, spread)).squeeze(-1).clamp(min=0.0)
 
 
-def _half_squares(rows: Tensor) -> Scaled:
-    """Half the squared length of each row, ``[R, 1]``, without overflow."""
-    wide = rows.double() if rows.shape[-1] else rows.new_zeros((rows.shape[0], 1), dtype=torch.float64)
+def scaled_half_squares(rows: Tensor) -> Scaled:
+    """Half the squared length of each row, ``[..., R, 1]``, without overflow."""
+    wide = rows.double() if rows.shape[-1] else rows.new_zeros((*rows.shape[:-1], 1), dtype=torch.float64)
     exponent = torch.frexp(wide.abs().amax(-1, keepdim=True)).exponent
     first = (-exponent).clamp(-1000, 1000)
     unit = wide * _power(first) * _power(-exponent - first)
@@ -194,7 +198,7 @@ def _bands(rows: Tensor) -> dict[int, Tensor]:
     any two of them, and sums of such products, stay within the normal range.
     """
     size = rows.abs()
-    large, small = size >= 2.0**350, size < 2.0**-350
+    large, small = size >= ORDINARY[1], size < ORDINARY[0]
     bands = {}
     if bool(large.any()):
         bands[600] = rows.masked_fill(~large, 0.0) * 2.0**-600

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hopspec.fastpath._arguments import check_arguments, check_count
+from hopspec.fastpath._arguments import check_arguments, check_count, check_flag
 from hopspec.fastpath._attend import attend, prepare, weigh
-from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
-from hopspec.fastpath.memory import Memory
+from hopspec.fastpath._plain import PlainProblem, plain_problem, update_plain
+from hopspec.fastpath.memory import Memory, holds_values
 
 
 def retrieve(
@@ -18,6 +18,7 @@ def retrieve(
     values: Tensor | None = None,
     keep: Tensor | None = None,
     steps: int = 1,
+    batch_invariant: bool = False,
 ) -> Tensor:
     r"""Apply the update ``T(xi) = sum_i softmax(beta <x_i, xi>)_i x_i`` to every query (clause MHN-UPD-3).
 
@@ -34,6 +35,8 @@ def retrieve(
         keep: boolean, broadcasts to ``[..., L, N]``; False removes a memory, whatever it holds (clauses
             MHN-MSK-2, MHN-MSK-3).
         steps: number of updates; 0 returns a copy of the query.
+        batch_invariant: whether a query's result must have the same bits whatever other queries it is given
+            with (clause MHN-DOM-9), for about twice the time; on CPU only.
 
     Returns:
         ``[..., L, d]``, or ``[..., L, dv]`` with values, in the dtype of the query. A query that keeps no
@@ -44,7 +47,8 @@ def retrieve(
         TypeError: an argument has the wrong type or dtype.
         ValueError: shapes, dtypes or devices do not fit, beta is not finite, steps is negative, or steps is 0
             with values.
-        NotImplementedError: a gradient is wanted where scores leave the range of their type.
+        NotImplementedError: a gradient is wanted where scores leave the range of their type, or
+            ``batch_invariant`` elsewhere than on CPU or with a gradient of ``beta``.
 
     >>> import torch
     >>> retrieve(torch.tensor([[0.9, 0.1]]), torch.eye(2), beta=100.0).round(decimals=3)
@@ -52,17 +56,18 @@ def retrieve(
     >>> retrieve(torch.tensor([[0.5, 0.5]]), torch.eye(2), beta=1.0, keep=torch.tensor([True, False]))
     tensor([[1., 0.]])
     """
-    if values is None and type(steps) is int and steps > 0:
-        plain = plain_problem(query, memory, beta, keep)
+    if values is None and type(steps) is int and steps > 0 and not holds_values(memory):
+        plain = plain_problem(query, memory, beta, keep, batch_invariant)
         if plain is not None and (result := _retrieve_plain(plain, query, steps)) is not None:
             return result
     count = check_count("steps", steps, 0)
+    check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep, values=values, reads_values=True)
     if count == 0:
         if arguments.values is not None:
             raise ValueError("steps is 0 with values: expected at least 1, nothing is read out otherwise")
         return arguments.query.expand(*arguments.lead, *arguments.query.shape[-2:]).clone()
-    problem = prepare(arguments)
+    problem = prepare(arguments, batch_invariant=batch_invariant)
     state = problem.rows(arguments.query)
     for step in range(1, count + 1):
         state = attend(problem, state, read_values=step == count).output
@@ -70,12 +75,12 @@ def retrieve(
 
 
 def _retrieve_plain(problem: PlainProblem, state: Tensor, steps: int) -> Tensor | None:
-    for step in range(steps):
-        attended = attend_plain(problem, state, certified=step > 0 and problem.hull_is_safe)
-        if attended is None:
+    new = update_plain(problem, state)
+    for _ in range(steps - 1):
+        if new is None:
             return None
-        state = attended.output
-    return state
+        new = update_plain(problem, new, certified=problem.hull_is_safe)
+    return new
 
 
 def association(

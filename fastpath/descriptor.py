@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
 from hopspec.fastpath._certify import certify
 from hopspec.fastpath._energy import energy, log_normalizer
+from hopspec.fastpath._evaluate import evaluate
+from hopspec.fastpath._flash import Layout, laid_out
 from hopspec.fastpath._retrieve import association, retrieve
 from hopspec.fastpath._settle import settle
+from hopspec.fastpath.memory import Memory
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.types import AccuracyModel, Capabilities, Implementation
 
-__all__ = ["ACCURACY", "DESCRIPTOR"]
+__all__ = ["ACCURACY", "BATCH_INVARIANT", "DESCRIPTOR", "MERGED"]
 
 # Keys per block of PyTorch's flash kernel on CPU.
 _BLOCK = 512
@@ -34,7 +41,7 @@ def _half_model(storage: Format) -> AccuracyModel:
     )
 
 
-ACCURACY: tuple[AccuracyModel, ...] = (
+_MODELS = (
     AccuracyModel(
         name="fastpath-float64",
         storage=FLOAT64,
@@ -60,6 +67,7 @@ ACCURACY: tuple[AccuracyModel, ...] = (
     _half_model(BFLOAT16),
     _half_model(FLOAT16),
 )
+ACCURACY: tuple[AccuracyModel, ...] = tuple(replace(m, merged_from=Layout().merged_from) for m in _MODELS)
 
 DESCRIPTOR: Implementation[Tensor] = Implementation(
     name="fastpath",
@@ -69,6 +77,8 @@ DESCRIPTOR: Implementation[Tensor] = Implementation(
     association=association,
     settle=settle,
     certify=certify,
+    prepare=Memory,
+    evaluate=evaluate,
     capabilities=Capabilities(
         dtypes=("float64", "float32", "bfloat16", "float16"),
         devices=("cpu", "cuda"),
@@ -86,4 +96,42 @@ DESCRIPTOR: Implementation[Tensor] = Implementation(
         errors=True,
     ),
     accuracy=ACCURACY,
+)
+
+
+def _in_parts(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any, **options: Any) -> Any:
+        with laid_out(Layout(merged_from=2, parts=3)):
+            return function(*arguments, **options)
+
+    return call
+
+
+# The same functions with every memory cut into parts, as the fast path does from thousands of memories on.
+MERGED: Implementation[Tensor] = replace(
+    DESCRIPTOR,
+    name="fastpath-merged",
+    retrieve=_in_parts(retrieve),
+    log_normalizer=_in_parts(log_normalizer),
+    energy=_in_parts(energy),
+    settle=_in_parts(settle),
+    certify=None,
+    association=None,
+    evaluate=_in_parts(evaluate),
+    accuracy=tuple(replace(m, name=f"{m.name}-merged", merged_from=2) for m in _MODELS),
+)
+
+# The same functions with ``batch_invariant``.
+BATCH_INVARIANT: Implementation[Tensor] = replace(
+    DESCRIPTOR,
+    name="fastpath-batch-invariant",
+    retrieve=partial(retrieve, batch_invariant=True),
+    log_normalizer=partial(log_normalizer, batch_invariant=True),
+    energy=partial(energy, batch_invariant=True),
+    settle=partial(settle, batch_invariant=True),
+    certify=None,
+    association=None,
+    evaluate=partial(evaluate, batch_invariant=True),
+    capabilities=replace(DESCRIPTOR.capabilities, batch_invariant=True),
+    accuracy=tuple(replace(m, name=f"{m.name}-batch-invariant") for m in _MODELS),
 )

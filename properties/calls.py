@@ -32,6 +32,10 @@ class Call:
         arguments: array arguments by name, ``query`` and ``memory`` among them.
         options: the other keyword arguments.
         layout: how the arrays lie in memory, see :mod:`hopspec.properties.session`.
+        prepared: whether memory, values and mask are prepared first (clause MHN-DOM-10). Two more arguments
+            are then possible: ``earlier``, queries asked of the prepared memory before, and ``changed``, what
+            is written into the memory in between.
+        varies: whether other dtypes are asked something else, so that this call does not foretell theirs.
     """
 
     quantity: str
@@ -39,12 +43,14 @@ class Call:
     arguments: dict[str, NDArray[Any]]
     options: dict[str, Any] = field(default_factory=dict)
     layout: str = "contiguous"
+    prepared: bool = False
+    varies: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for calls that ask the same, bit for bit."""
         arrays = ((name, a.shape, a.dtype.str, a.tobytes()) for name, a in self.arguments.items())
-        return self.quantity, self.dtype, self.layout, *arrays, *self.options.items()
+        return self.quantity, self.dtype, self.layout, self.prepared, *arrays, *self.options.items()
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Answer:
     """What came back: arrays as float64 (or bool/int) images with the dtype and device they had.
 
     Args:
-        arrays: one array, or one per field of a ``Settled`` or a ``Certificate``.
+        arrays: one array, or one per field of an ``Evaluated``, a ``Settled`` or a ``Certificate``.
         dtypes: their dtype names.
         mutated: names of arguments that were modified.
         error: the exception's type name, :data:`WRONG_DEVICE`, or "" if there is a result.
@@ -101,7 +107,7 @@ def expected_shape(call: Call) -> tuple[int, ...]:
     if "beta" in call.arguments:
         lead = np.broadcast_shapes(lead, call.arguments["beta"].shape)
     rows = (*lead, query.shape[-2])
-    if call.quantity in ("retrieve", "settle", "rounded"):
+    if call.quantity in ("retrieve", "evaluate", "settle", "rounded"):
         source = call.arguments.get("values", memory)
         return (*rows, source.shape[-1])
     if call.quantity == "association":

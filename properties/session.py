@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,23 @@ from numpy.typing import NDArray
 
 from hopspec.properties.builtin import BUILTIN, FAULT_PREFIX
 from hopspec.properties.calls import WRONG_DEVICE, Answer, Call, Description
-from hopspec.types import Capabilities, Certificate, Implementation, Settled
+from hopspec.types import Capabilities, Certificate, Evaluated, Implementation, Settled
 
 __all__ = ["QUANTITIES", "Session", "resolve"]
 
 # Comparing as integers tells NaN from NaN and zero from minus zero.
 INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
-QUANTITIES = ("retrieve", "log_normalizer", "energy", "association", "settle", "rounded", "certify")
+QUANTITIES = (
+    "retrieve",
+    "log_normalizer",
+    "energy",
+    "evaluate",
+    "association",
+    "settle",
+    "rounded",
+    "certify",
+    "prepare",
+)
 
 
 class Unusable(Exception):  # noqa: N818  (a verdict on the target)
@@ -104,7 +115,8 @@ class Session:
             "device": self.device,
         }
         if self.uses_torch:
-            environment["torch"] = self.torch.__version__
+            # Pickled as it is, it would make the other side import PyTorch.
+            environment["torch"] = str(self.torch.__version__)
             environment["cpu_capability"] = self.torch.backends.cpu.get_cpu_capability()
         quantities = tuple(q for q in QUANTITIES if getattr(of, q) is not None)
         return Description(of.name, quantities, of.capabilities, of.accuracy, environment)
@@ -119,12 +131,29 @@ class Session:
         keywords |= {k: v for k, v in arguments.items() if k not in ("query", "memory", "beta")}
         self._poison(call)
         try:
-            result = function(arguments["query"], arguments["memory"], beta=beta, **keywords)
+            if call.prepared:
+                result = self._of_prepared(function, arguments, keywords | {"beta": beta})
+            else:
+                result = function(arguments["query"], arguments["memory"], beta=beta, **keywords)
             answer = self._take(result)
         except Exception as error:
             answer = Answer(error=type(error).__name__, message=str(error))
         mutated = tuple(name for name, array in arguments.items() if not self._same(array, before[name]))
         return replace(answer, mutated=mutated)
+
+    def _of_prepared(
+        self, function: Callable[..., Any], arguments: dict[str, Any], keywords: dict[str, Any]
+    ) -> Any:
+        """One call of a prepared memory, see :class:`Call`."""
+        assert self.implementation.prepare is not None
+        own = {name: keywords.pop(name) for name in ("values", "keep") if name in keywords}
+        earlier, changed = keywords.pop("earlier", None), keywords.pop("changed", None)
+        prepared = self.implementation.prepare(arguments["memory"], **own)
+        if earlier is not None:
+            function(earlier, prepared, **keywords)
+        if changed is not None:
+            arguments["memory"][...] = changed
+        return function(arguments["query"], prepared, **keywords)
 
     def _put(self, array: NDArray[Any], call: Call, name: str) -> Any:
         # A large array may come as the name of a file.
@@ -193,7 +222,7 @@ class Session:
         )
 
     def _take(self, result: Any) -> Answer:
-        parts = tuple(result) if isinstance(result, Settled | Certificate) else (result,)
+        parts = tuple(result) if isinstance(result, Evaluated | Settled | Certificate) else (result,)
         if self.implementation.from_array is not None:
             arrays = tuple(np.asarray(self.implementation.from_array(p)) for p in parts)
             return Answer(arrays, tuple(str(a.dtype) for a in arrays))

@@ -10,9 +10,10 @@ name                what it computes                                            
 `association`       the weights of the memories                                 MHN-UPD-2
 `log_normalizer`    natural logarithm of the sum of the exponentiated logits    MHN-LSE-1
 `energy`            the energy that the update decreases                        MHN-ENE-1
+`evaluate`          update, log-normalizer and energy in one pass               MHN-ENE-7
 `settle`            updates until the state of each query stops moving          MHN-SET-1
 `certify`           proofs that a fixed point is near, and whether it attracts  MHN-FIX-10
-`Memory`            a prepared memory, accepted wherever a tensor is            MHN-DOM-1
+`Memory`            a prepared memory, accepted wherever a tensor is            MHN-DOM-10
 ==================  ==========================================================  ==============
 """
 
@@ -24,6 +25,7 @@ from hopspec.types import (
     AccuracyModel,
     Capabilities,
     Certificate,
+    Evaluated,
     Exact,
     Implementation,
     Proof,
@@ -36,6 +38,7 @@ __all__ = [
     "AccuracyModel",
     "Capabilities",
     "Certificate",
+    "Evaluated",
     "Exact",
     "Format",
     "Implementation",
@@ -49,6 +52,7 @@ __all__ = [
     "association",
     "certify",
     "energy",
+    "evaluate",
     "log_normalizer",
     "retrieve",
     "settle",
@@ -57,13 +61,22 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hopspec.fastpath import Memory, association, certify, energy, log_normalizer, retrieve, settle
+    from hopspec.fastpath import (
+        Memory,
+        association,
+        certify,
+        energy,
+        evaluate,
+        log_normalizer,
+        retrieve,
+        settle,
+    )
 else:
     # Type checkers must not see this `__getattr__`: with it, every misspelt name would have a type.
     import importlib
 
     _FROM_FASTPATH = frozenset(
-        {"Memory", "association", "certify", "energy", "log_normalizer", "retrieve", "settle"}
+        {"Memory", "association", "certify", "energy", "evaluate", "log_normalizer", "retrieve", "settle"}
     )
 
     def __getattr__(name):

@@ -48,7 +48,17 @@ __all__ = [
 
 KINDS = ("DEF", "LAW", "BOUND", "CONTRACT")
 STATUSES = ("definition", "proved", "convention", "remembered")
-QUANTITIES = ("retrieve", "association", "log_normalizer", "energy", "settle", "gradients", "certify")
+QUANTITIES = (
+    "retrieve",
+    "association",
+    "log_normalizer",
+    "energy",
+    "evaluate",
+    "settle",
+    "gradients",
+    "certify",
+    "prepare",
+)
 _PARTS = ("Statement", "Domain", "Source", "Why")
 
 _CHAPTER_NAME = re.compile(r"\d\d-[a-z0-9-]+\.md")

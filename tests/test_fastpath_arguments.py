@@ -16,10 +16,12 @@ from hopspec import fastpath
 from hopspec.fastpath import (
     Memory,
     _energy,
+    _evaluate,
     _retrieve,
     _settle,
     association,
     energy,
+    evaluate,
     log_normalizer,
     retrieve,
     settle,
@@ -28,7 +30,7 @@ from hopspec.types import Implementation
 
 Q = torch.zeros(3, 4)
 X = torch.arange(20.0).reshape(5, 4)
-FUNCTIONS: tuple[Callable[..., Any], ...] = (retrieve, association, log_normalizer, energy, settle)
+FUNCTIONS: tuple[Callable[..., Any], ...] = (retrieve, association, log_normalizer, energy, evaluate, settle)
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"query": [[1.0]]}, TypeError, "query must be a torch.Tensor, got list"),
@@ -88,7 +90,7 @@ def test_bad_arguments_are_named(
         function(query, memory, **arguments)
 
 
-@pytest.mark.parametrize("function", [energy, settle])
+@pytest.mark.parametrize("function", [energy, evaluate, settle])
 @pytest.mark.parametrize("beta", [0.0, -1.0, torch.tensor(0.0), torch.tensor([1.0, -1.0])])
 def test_beta_must_be_positive_for_energy_and_fixed_points(
     function: Callable[..., Any], beta: float | Tensor
@@ -180,7 +182,7 @@ def test_bad_memories() -> None:
         retrieve(Q, Memory(X, keep=torch.ones(2, 5, dtype=torch.bool)), beta=1.0)
 
 
-@pytest.mark.parametrize("module", [_energy, _retrieve, _settle, fastpath.memory])
+@pytest.mark.parametrize("module", [_energy, _evaluate, _retrieve, _settle, fastpath.memory])
 def test_examples_run(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted

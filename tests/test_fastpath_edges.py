@@ -10,7 +10,7 @@ import torch
 from mpmath import MPContext
 from torch import Tensor
 
-from hopspec.fastpath import _attend, association, energy, log_normalizer, retrieve
+from hopspec.fastpath import _flash, association, energy, log_normalizer, retrieve
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
@@ -24,7 +24,7 @@ mp.prec = 300
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "eager":
-        monkeypatch.setattr(_attend, "_FLASH", None)
+        monkeypatch.setattr(_flash, "FLASH", None)
     return name
 
 

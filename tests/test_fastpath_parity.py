@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hopspec.fastpath import Memory, _attend, association, energy, log_normalizer, retrieve
+from hopspec.fastpath import Memory, _attend, _flash, association, energy, log_normalizer, retrieve
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Relative to the largest stored number: storage, exponential and accumulation errors of each dtype together.
@@ -19,7 +19,7 @@ LOG_TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 1e-3
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "eager":
-        monkeypatch.setattr(_attend, "_FLASH", None)
+        monkeypatch.setattr(_flash, "FLASH", None)
     return name
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("resource", reason="peak memory is read from getrusage")
 
 PRELUDE = """
 import resource, torch
-from hopspec.fastpath import energy, retrieve, settle
+from hopspec.fastpath import energy, evaluate, retrieve, settle
 def peak():
     scale = 1024 if __import__("sys").platform != "darwin" else 1
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20
@@ -42,6 +42,10 @@ CASES = {
     "mask per query": (
         "keep = torch.ones(n, n, dtype=torch.bool); keep[:, ::3] = False; keep[::2, 1] = False",
         "energy(query, memory, beta=0.5, keep=keep)",
+    ),
+    "all three of an evaluation": (
+        "values = torch.randn(n, 40); keep = torch.ones(n, n, dtype=torch.bool); keep[:, ::3] = False",
+        "evaluate(query, memory, beta=0.5, values=values, keep=keep)",
     ),
     "memory shared by a batch": (
         "query = query.reshape(64, 256, d); keep = torch.rand(64, 1, n) > 0.3",

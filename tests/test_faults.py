@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,20 @@ from hopspec.types import Implementation
 # Properties on real data repeat others of the same clause.
 DRAWN = {c.name: c for c in CHECKS if c.family != "digits"}
 SEEDS = 3
+# What merging the results of parts can break.
+MERGED_CLAUSES = (
+    "MHN-BND-2",
+    "MHN-BND-3",
+    "MHN-BND-6",
+    "MHN-BND-8",
+    "MHN-ENE-7",
+    "MHN-LSE-2",
+    "MHN-MSK-2",
+    "MHN-MSK-4",
+    "MHN-NFI-1",
+    "MHN-NFI-3",
+)
+BATCH_CHECKS = {name for name, check in DRAWN.items() if check.clause == "MHN-DOM-9"}
 # A clause shares its cases among its properties.
 EXAMPLES = 40
 
@@ -46,7 +61,26 @@ def test_right_kernel_passes(dtype: str) -> None:
         "saturated_retrieval_is_bitwise",
         "update_is_correctly_rounded",
         "means_are_correctly_rounded",
+        "merged_parts_within_bounds",
+        *BATCH_CHECKS,
     }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_right_merging_passes(dtype: str) -> None:
+    report = survey("hopspec.properties.faults:RIGHT_MERGING", dtype, MERGED_CLAUSES)
+    assert [(c.check, c.failure) for c in report.failures] == []
+    assert report.exit_status == 0
+    judged = {c.check for c in report.cells if c.cases}
+    assert "merged_parts_within_bounds" in judged
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_right_batch_invariant_kernel_passes(dtype: str) -> None:
+    report = survey("hopspec.properties.faults:RIGHT_BATCH_INVARIANT", dtype, ("MHN-DOM-9",))
+    assert [(c.check, c.failure) for c in report.failures] == []
+    assert report.exit_status == 0
+    assert {c.check for c in report.cells if c.cases} == BATCH_CHECKS
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -70,7 +104,8 @@ def test_faults_are_of_every_kind_and_claim_what_the_right_kernel_does() -> None
         assert fault.dtype in fault.implementation.capabilities.dtypes
         assert fault.what.endswith("."), fault.name
         if fault.implementation.settle is not None:
-            assert fault.implementation.capabilities == RIGHT.capabilities
+            claimed = replace(fault.implementation.capabilities, batch_invariant=False)
+            assert claimed == RIGHT.capabilities
 
 
 def results(implementation: Implementation[torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
@@ -83,6 +118,10 @@ def results(implementation: Implementation[torch.Tensor], seed: int) -> dict[str
         function = getattr(implementation, name)
         if function is not None:
             found[name] = function(query, memory, beta=0.25)
+    if implementation.evaluate is not None:
+        values = torch.randn(64, 16, generator=generator).bfloat16()
+        evaluated = implementation.evaluate(query, memory, beta=0.25, values=values)
+        found |= {f"evaluate {name}": part for name, part in evaluated._asdict().items()}
     if implementation.settle is not None:
         found["settle"] = implementation.settle(query, memory, beta=0.25, eps=2.0**-6, max_steps=40).state
     return found

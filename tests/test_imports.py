@@ -90,7 +90,16 @@ def test_importing_hopspec_is_light() -> None:
 
 
 def test_the_front_door_offers_what_it_names() -> None:
-    for name in ("Memory", "association", "certify", "energy", "log_normalizer", "retrieve", "settle"):
+    for name in (
+        "Memory",
+        "association",
+        "certify",
+        "energy",
+        "evaluate",
+        "log_normalizer",
+        "retrieve",
+        "settle",
+    ):
         assert getattr(hopspec, name) is getattr(fastpath, name)
     assert set(hopspec.__all__) <= set(dir(hopspec))
     assert all(hasattr(hopspec, name) for name in hopspec.__all__)

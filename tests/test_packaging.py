@@ -59,7 +59,7 @@ def test_extras(wheel_metadata: email.message.Message) -> None:
         for requirement in requirements(wheel_metadata)
         if requirement.marker is not None and requirement.marker.evaluate({"extra": "fast"})
     }
-    assert fast == {"torch"}
+    assert fast == {"safetensors", "torch"}
 
 
 def test_license_and_console_script(wheel: Path, wheel_metadata: email.message.Message) -> None:

@@ -9,12 +9,12 @@ from hopspec.properties.checks.common import (
     association_bound,
     energy_bound,
     log_normalizer_bound,
+    perturbation,
     update_bound,
     weight_slack,
 )
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, compare, require, within
-from hopspec.reference import bounds
 from hopspec.types import AccuracyModel
 
 
@@ -82,7 +82,7 @@ def _saturates(_description: Description, model: AccuracyModel) -> bool:
 def saturated_retrieval_is_bitwise(case: Case) -> Judgement | None:
     """Far above the separation that rounding can see, the memory comes back bit for bit."""
     problem, exact = case.problem, case.problem.solution
-    moved = bounds.perturbation(problem.query, problem.memory, problem.beta, exact, case.model)
+    moved = perturbation(case, problem)
     u = case.model.accumulation.unit_roundoff
     largest = float(np.abs(problem.memory).max())
     rows = []
@@ -93,7 +93,8 @@ def saturated_retrieval_is_bitwise(case: Case) -> Judgement | None:
         if least == 0 or len(order) < 2:
             continue
         gap = float(exact.logits[row, best] - exact.logits[row, order[-2]])
-        needed = np.log(4 * len(order) * largest / least / u) + 2 * float(moved.theta[row].max())
+        ratio = moved.constants.bitwise * len(order) * largest / least
+        needed = np.log(ratio / u) + 2 * float(moved.theta[row].max())
         if gap >= needed:
             rows.append((row, best))
     if not rows:

@@ -45,7 +45,7 @@ def certificates_are_true(case: Case) -> Judgement | None:
     states = _states(case)
     bad = np.full_like(states[:1], math.nan)
     asked = p.but(query=np.concatenate([states, bad]))
-    fields = case.fields("certify", asked)
+    fields = case.fields("certify", asked, varies=True)
     if len(fields) != len(Certificate._fields):
         names = ", ".join(Certificate._fields)
         raise Broken("shape", f"certify returned {len(fields)} fields, expected {names}")
@@ -56,6 +56,8 @@ def certificates_are_true(case: Case) -> Judgement | None:
     for number, (state, said) in enumerate(zip(states, rows, strict=False)):
         if said.certified and (odd[number] or (p.seed + number) % SAMPLE == 0):
             judged.append(_refuted(p, state, said, (0, 200) if odd[number] else (0,)))
+            if not judged[-1].holds:
+                break
     return all_of(*judged)
 
 

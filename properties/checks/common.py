@@ -83,7 +83,7 @@ def representable(case: Case, *arrays: Array) -> bool:
 
 def every_kept(problem: Problem) -> bool:
     """Whether each query keeps at least one memory."""
-    return bool(problem.solution.kept.any(axis=1).all())
+    return bool(problem.kept.any(axis=1).all())
 
 
 def weight_slack(weights: Array) -> Array:

@@ -33,7 +33,7 @@ def results_have_the_type_of_the_clause(case: Case) -> Judgement | None:
 def inputs_are_not_modified(case: Case) -> Judgement | None:
     """Every argument has the same bits after the call as before."""
     judged = []
-    for quantity in ("retrieve", "log_normalizer", "energy"):
+    for quantity in ("retrieve", "log_normalizer", "energy", "evaluate"):
         if case.provides(quantity):
             mutated = case.answer(quantity).mutated
             judged.append(
@@ -46,7 +46,7 @@ def inputs_are_not_modified(case: Case) -> Judgement | None:
 def masked_inputs_are_not_modified(case: Case) -> Judgement | None:
     """The same where some memories are masked: neither they nor the mask are written to."""
     judged = []
-    for quantity in ("retrieve", "association", "log_normalizer", "energy"):
+    for quantity in ("retrieve", "association", "log_normalizer", "energy", "evaluate"):
         if case.provides(quantity):
             mutated = case.answer(quantity).mutated
             judged.append(

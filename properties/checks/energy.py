@@ -22,10 +22,10 @@ def energy_in_range(case: Case) -> Judgement | None:
 
 
 def _other(case: Case) -> Problem:
-    """A second state between the query and a memory, of the case's format."""
+    """A second state between the query and a memory, the same in every dtype."""
     p = case.problem
     mixed = 0.5 * p.query + 0.5 * p.memory[p.rng.integers(0, p.memory.shape[0], p.query.shape[0])]
-    return p.but(query=round_to(mixed, case.format))
+    return p.but(query=round_to(mixed, p.grain))
 
 
 def _divergence(first: Problem, second: Problem) -> Array:
@@ -87,7 +87,7 @@ def reported_energy_decreases(case: Case) -> Judgement | None:
     if not np.isfinite(got).all():
         return None
     second = first.but(query=got)
-    fall = case.value("energy") - case.value("energy", second)
+    fall = case.value("energy") - case.value("energy", second, varies=True)
     needed = np.square(length(first.query - first.solution.state.hi)) / 2
     bound = energy_bound(case) + energy_bound(case, second) + np.square(length(update_bound(case))) / 2
     bound = bound + _evaluation_error(first, second)

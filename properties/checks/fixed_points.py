@@ -33,7 +33,7 @@ def update_is_lipschitz(case: Case) -> Judgement | None:
     """``|T(xi) - T(y)| <= beta diam(X)**2 / 4 |xi - y|``."""
     p = case.problem
     other = _nearby(case, 0.25 * float(length(p.memory).max()))
-    moved = length(case.value() - case.value("retrieve", other))
+    moved = length(case.value() - case.value("retrieve", other, varies=True))
     allowed = lipschitz(p) * length(p.query - other.query) * (1 + 8 * EPS64)
     bound = length(update_bound(case)) + length(update_bound(case, other)) + 8 * EPS64 * length(case.value())
     return within("distance of two updates", np.maximum(moved, allowed), allowed, bound)
@@ -57,7 +57,7 @@ def jacobian_governs_the_ball(case: Case) -> Judgement | None:
             continue
         linear = matrix @ step[row]
         allowed = largest * r * (math.expm1(rate) / rate - 1) if rate > 0 else 0.0
-        got = case.value("retrieve", other)[row] - case.value()[row]
+        got = case.value("retrieve", other, varies=True)[row] - case.value()[row]
         doubt = length(update_bound(case)[row]) + length(update_bound(case, other)[row])
         doubt = doubt + 64 * EPS64 * (p.memory.shape[0] + 4) * (float(length(p.memory).max()) + largest * r)
         error = length(got - linear)
@@ -89,21 +89,26 @@ def certified_ball_keeps_the_iteration(case: Case) -> Judgement | None:
     p = case.problem
     exact = p.solution
     extents = _extent(p)
-    judged = []
-    state = p.but(query=case.value())
-    once = case.value("retrieve", state)
-    doubts = length(update_bound(case)) + length(update_bound(case, state))
+    balls = []
     for row in range(p.query.shape[0]):
         delta = float(length(p.query[row] - exact.state.hi[row])) * (1 + 8 * EPS64)
         largest = float(np.linalg.eigvalsh(jacobian(p, row))[-1]) * (1 + 1e-9) + 1e-300
         r = _banach_radius(delta, largest, p.beta * float(extents[row]))
-        if r is None or r == 0:
-            continue
+        if r:
+            balls.append((row, delta, largest, r))
+    if not balls:
+        return None
+    rows = [row for row, *_ in balls]
+    state = p.but(query=case.value()[rows])
+    once = case.value("retrieve", state, varies=True)
+    doubts = length(update_bound(case))[rows] + length(update_bound(case, state))
+    judged = []
+    for at, (row, delta, largest, r) in enumerate(balls):
         # The computed first update may lie outside the ball by its own error.
-        rate = largest * grown(p.beta * float(extents[row]) * (r + float(doubts[row])))
-        reach = length(once[row] - p.query[row])
-        step = length(once[row] - state.query[row])
-        slack = float(doubts[row]) * 2 + 16 * EPS64 * (float(length(p.query[row])) + r)
+        rate = largest * grown(p.beta * float(extents[row]) * (r + float(doubts[at])))
+        reach = length(once[at] - p.query[row])
+        step = length(once[at] - state.query[at])
+        slack = float(doubts[at]) * 2 + 16 * EPS64 * (float(length(p.query[row])) + r)
         judged.append(
             within("distance from the centre", np.maximum(reach, r), np.asarray(r), np.asarray(slack))
         )
@@ -114,23 +119,31 @@ def certified_ball_keeps_the_iteration(case: Case) -> Judgement | None:
     return all_of(*judged)
 
 
-def _newton(p: Problem, row: int) -> tuple[Array, Array] | None:
-    """A fixed point near query ``row`` by Newton's method in float64, and its Jacobian."""
+def _newton(p: Problem, row: int) -> Array | None:
+    """A fixed point near query ``row`` by Newton's method in float64."""
     x = p.query[row]
     for _ in range(30):
-        local = p.but(query=x[None, :])
-        residual = x - local.solution.state.hi[0]
-        matrix = jacobian(local, 0)
+        update, matrix = _linearized(p, x)
         system = np.eye(len(x)) - matrix
         if abs(np.linalg.det(system)) < 1e-8:
             return None
-        step = np.linalg.solve(system, residual)
-        x = x - step
+        step = np.linalg.solve(system, x - update)
+        x = np.asarray(x - step, dtype=np.float64)
         if not np.isfinite(x).all() or length(x) > 4 * length(p.memory).max() + 1:
             return None
         if length(step) <= 1e-14 * (1 + float(length(x))):
-            return x, jacobian(p.but(query=x[None, :]), 0)
+            return x
     return None
+
+
+def _linearized(p: Problem, state: Array) -> tuple[Array, Array]:
+    """Update and Jacobian of one state in float64, good enough to look for fixed points."""
+    logits = p.beta * (p.memory @ state)
+    weights = np.exp(logits - logits.max())
+    weights = weights / weights.sum()
+    update = weights @ p.memory
+    centred = p.memory - update
+    return update, p.beta * (centred.T * weights) @ centred
 
 
 @check("MHN-FIX-5", family="saddles")
@@ -140,7 +153,7 @@ def certified_fixed_point_is_one(case: Case) -> Judgement | None:
     found = _newton(p, 0)
     if found is None:
         return None
-    centre = round_to(found[0][None, :], case.format)
+    centre = round_to(found[None, :], case.format)
     local = p.but(query=centre)
     matrix = jacobian(local, 0)
     largest = float(np.linalg.eigvalsh(matrix)[-1])
@@ -155,7 +168,7 @@ def certified_fixed_point_is_one(case: Case) -> Judgement | None:
         return None
     # The fixed point lies within r, so |x - T(x)| <= (1 + lam e^{beta R r}) r.
     allowed = (1 + largest * grown(rate * r)) * r
-    got = length(case.value("retrieve", local)[0] - centre[0])
+    got = length(case.value("retrieve", local, varies=True)[0] - centre[0])
     doubt = length(update_bound(case, local)[0]) + 8 * EPS64 * float(length(centre[0]))
     return within("step at the fixed point", np.maximum(got, allowed), np.asarray(allowed), np.asarray(doubt))
 
@@ -203,6 +216,6 @@ def well_separated_memory_attracts(case: Case) -> Judgement | None:
     if float(length(start - p.memory[i])) > radius:
         start = p.memory[i]
     local = p.but(query=start[None, :])
-    error = length(case.value("retrieve", local)[0] - p.memory[i])
+    error = length(case.value("retrieve", local, varies=True)[0] - p.memory[i])
     doubt = length(update_bound(case, local)[0]) + 8 * EPS64 * largest
     return within("distance to the memory", np.maximum(error, radius), np.asarray(radius), np.asarray(doubt))

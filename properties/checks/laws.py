@@ -111,7 +111,7 @@ def translating_memories(case: Case) -> Judgement | None:
     """A vector added to every memory is added to the update."""
     p = case.problem
     shift = np.asarray(p.rng.integers(-3, 4, p.memory.shape[1]), dtype=np.float64)
-    moved = round_to(p.memory + shift, case.format)
+    moved = round_to(p.memory + shift, p.grain)
     base = p.but(memory=moved - shift)
     other = p.but(memory=moved)
     if not representable(case, base.memory):

@@ -69,7 +69,7 @@ def masked_memory_may_hold_anything(case: Case) -> Judgement | None:
     p = case.problem
     if p.keep is None or not every_kept(p):
         return None
-    dropped = ~np.broadcast_to(p.keep, p.solution.kept.shape).any(axis=0)
+    dropped = ~p.kept.any(axis=0)
     if not dropped.any():
         return None
     memory = p.memory.copy()
@@ -85,7 +85,7 @@ def masked_memory_may_hold_anything(case: Case) -> Judgement | None:
 
 
 def _empty(p: Problem) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    return np.asarray(~p.solution.kept.any(axis=1))
+    return np.asarray(~p.kept.any(axis=1))
 
 
 @check("MHN-MSK-4", family="masked", claims=("masks", "empty_rows"))

@@ -77,7 +77,8 @@ def means_are_correctly_rounded(case: Case) -> Judgement | None:
     judged = []
     for means in _means(case.format):
         memory = sign * np.array(means)[:, None]
-        got = float(case.value("retrieve", Problem(np.zeros((1, 1)), memory, 1.0))[0, 0])
+        local = Problem(np.zeros((1, 1)), memory, 1.0)
+        got = float(case.value("retrieve", local, varies=True)[0, 0])
         expected = _nearest(sum(map(Fraction, memory[:, 0].tolist()), Fraction()) / len(means), case.format)
         judged.append(require(f"mean of {memory[:, 0].tolist()}", got == expected, got, expected))
     return all_of(*judged)

@@ -97,7 +97,7 @@ def trajectory_within_bound(case: Case) -> Judgement | None:
             return None
         own = [
             update_bound_on_ball(q, p.memory, p.beta, r, k, case.model)
-            for q, r, k in zip(exact.query, radius, p.solution.kept, strict=True)
+            for q, r, k in zip(exact.query, radius, p.kept, strict=True)
         ]
         # Continuing from the rounded exact state moves every later state by at most this much.
         restart = 4 * p.memory.shape[1] * 2.0**-52 * float(length(p.memory).max())
@@ -215,19 +215,20 @@ def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
     count = int(max(batch[3][row], single[3][0]))
     if not 1 <= count <= LONGEST_CHAIN:
         return None
-    links = chain(case, count, alone)
+    links = chain(case, count)
     if len(links.states) <= count:
         return None
-    doubts = links.radii[1:, 0] + links.radii[:-1, 0]
-    if (np.abs(links.residuals[1:, 0] - p.eps) <= doubts).any():
+    doubts = links.radii[1:, row] + links.radii[:-1, row]
+    if (np.abs(links.residuals[1:, row] - p.eps) <= doubts).any():
         return None
     same = bool(batch[3][row] == single[3][0])
     judged: list[Judgement | None] = [
         require(f"steps of query {row}", same, int(batch[3][row]), f"{int(single[3][0])} when alone")
     ]
-    if same and links.radii[count, 0] < 0.1 * _width(p):
+    if same and links.radii[count, row] < 0.1 * _width(p):
         error = np.asarray(length(batch[0][row] - single[0][0]))
-        judged.append(within("state", error, np.asarray(0.0), np.asarray(2 * links.radii[count, 0] + 1e-300)))
+        bound = np.asarray(2 * links.radii[count, row] + 1e-300)
+        judged.append(within("state", error, np.asarray(0.0), bound))
     return all_of(*judged)
 
 
@@ -314,15 +315,15 @@ def converged_states_are_stationary(case: Case) -> Judgement | None:
     state, _, residual, steps, status = _settled(case)
     if not np.isfinite(state).all():
         return None
-    gradient = length(state - p.but(query=state).solution.state.hi)
     # Before the last step the state was a query, or an earlier state in the convex hull.
     reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
     origin = np.zeros(p.query.shape[1])
-    own = np.array(
-        [update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept]
-    )
+    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.kept])
     allowed = lipschitz(p) * (residual * (1 + RESIDUAL_ROUNDING) + own) + own
     done = (status == Status.CONVERGED) & (allowed < 0.5 * _width(p)) & (steps >= 1)
+    if not done.any():
+        return None
+    gradient = length(state - p.but(query=state).solution.state.hi)
     bound = np.where(done, allowed + 1e-15 * reach, np.inf)
     return within("gradient of E at the converged state", gradient, np.zeros_like(gradient), bound)
 
@@ -336,9 +337,7 @@ def steps_are_bounded_by_the_energy(case: Case) -> Judgement | None:
         return None
     reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
     origin = np.zeros(p.query.shape[1])
-    own = np.array(
-        [update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.solution.kept]
-    )
+    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.kept])
     inside = p.eps > 2 * own
     if not inside.any():
         return None

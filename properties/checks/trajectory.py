@@ -42,7 +42,7 @@ def chain(case: Case, count: int, problem: Problem | None = None) -> Chain:
     constant = lipschitz(p)
     while len(states) <= count:
         local = p.but(query=states[-1])
-        image = case.value("retrieve", local)
+        image = case.value("retrieve", local, varies=len(states) > 1)
         if not np.isfinite(image).all():
             break
         own = length(update_bound(case, local))
@@ -62,5 +62,5 @@ def _growth(case: Case, local: Problem, row: int, r: float, own: float, constant
     extent = float(length(local.memory - local.solution.state.hi[row]).max())
     largest = float(np.linalg.eigvalsh(jacobian(local, row))[-1]) * (1 + 1e-9) + 1e-300
     rate = min(constant, largest * grown(local.beta * extent * r * (1 + 1e-9)))
-    kept = local.solution.kept[row]
+    kept = local.kept[row]
     return rate * r + update_bound_on_ball(local.query[row], local.memory, local.beta, r, kept, case.model)

@@ -5,31 +5,45 @@ PyTorch, or the reference where rounding is the subject. ``hopspec verify fault:
 """
 
 from hopspec.properties.faults import (
+    batches,
     certificates,
     contracts,
     energies,
+    evaluation,
     forward,
     masks,
+    merging,
     nonfinite,
     precision,
+    prepared,
     settling,
 )
+from hopspec.properties.faults.batches import BatchInvariant
 from hopspec.properties.faults.kernel import Kernel
+from hopspec.properties.faults.merging import Merging
 from hopspec.properties.faults.registry import FAULTS, KINDS, Fault
 
 __all__ = [
     "FAULTS",
     "KINDS",
     "RIGHT",
+    "RIGHT_BATCH_INVARIANT",
+    "RIGHT_MERGING",
     "Fault",
+    "batches",
     "certificates",
     "contracts",
     "energies",
+    "evaluation",
     "forward",
     "masks",
+    "merging",
     "nonfinite",
     "precision",
+    "prepared",
     "settling",
 ]
 
 RIGHT = Kernel().implementation("right-kernel")
+RIGHT_BATCH_INVARIANT = BatchInvariant().implementation("right-batch-invariant")
+RIGHT_MERGING = Merging().implementation("right-merging")

@@ -8,17 +8,19 @@ so that none of its sums can overflow; only exponentials are rounded to float32,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hopspec.properties.models import MODELS
-from hopspec.types import Capabilities, Certificate, Implementation, Proof, Settled, Status
+from hopspec.types import Capabilities, Certificate, Evaluated, Implementation, Proof, Settled, Status
 
-__all__ = ["DTYPES", "Inputs", "Kernel", "Linear", "Step", "Sums", "output_dtype"]
+__all__ = ["DTYPES", "Held", "Inputs", "Kernel", "Linear", "Step", "Sums", "output_dtype"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 DEFAULT_EPS = {torch.float32: 1e-4, torch.float16: 2.0**-8, torch.bfloat16: 2.0**-6}
@@ -56,6 +58,20 @@ class Inputs:
     def sharpness(self) -> Tensor:
         """``|beta|`` beside scores ``[..., L, N]``."""
         return self.beta.abs()[..., None, None]
+
+
+class Held(NamedTuple):
+    """A prepared memory.
+
+    Args:
+        memory: ``[..., N, d]``.
+        values: ``[..., N, dv]`` or None.
+        keep: broadcasts to ``[..., L, N]``, or None.
+    """
+
+    memory: Tensor
+    values: Tensor | None
+    keep: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ class Linear:
 
 
 class Kernel:
-    """Retrieval, log-normalizer, energy, association and settling, as the specification says."""
+    """Retrieval, log-normalizer, energy, evaluation, association and settling, as the specification says."""
 
     block: ClassVar[int] = 16
 
@@ -175,11 +191,11 @@ class Kernel:
 
     def bad(self, patterns: Tensor) -> Tensor:
         """Rows that hold a NaN or an infinity."""
-        return ~patterns.isfinite().all(-1)
+        return ~(patterns.abs() < math.inf).all(-1)
 
     def clean(self, patterns: Tensor, bad: Tensor) -> Tensor:
         """Patterns with zeros in their bad rows."""
-        return torch.where(bad[..., None], 0.0, patterns)
+        return patterns.masked_fill(bad[..., None], 0.0)
 
     def spoilt(self, kept: Tensor, bad_query: Tensor, bad_memory: Tensor) -> Tensor:
         """Rows that a non-finite number reaches; an empty row sees nothing (clauses MHN-NFI-1, MHN-NFI-2)."""
@@ -200,7 +216,7 @@ class Kernel:
         self.check(query, memory, values, keep)
         b = self.temperature(self.check_beta(beta, positive=positive), query.shape[-1])
         source = memory if values is None else values
-        lead = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+        lead = np.broadcast_shapes(
             query.shape[:-2],
             memory.shape[:-2],
             source.shape[:-2],
@@ -242,7 +258,7 @@ class Kernel:
 
     def hide(self, scores: Tensor, kept: Tensor) -> Tensor:
         """Scores with masked memories taken out."""
-        return torch.where(kept, scores, -math.inf)
+        return scores.masked_fill(~kept, -math.inf)
 
     def tile_top(self, scores: Tensor, sign: Tensor) -> Tensor:
         """Largest score of each row, ``[..., L, 1]``; the scores carry ``sign``."""
@@ -250,11 +266,11 @@ class Kernel:
 
     def reference(self, top: Tensor) -> Tensor:
         """What is subtracted from the scores."""
-        return torch.where(top.isinf(), 0.0, top)
+        return top.masked_fill(top.isinf(), 0.0)
 
     def logits(self, scores: Tensor, base: Tensor, sharpness: Tensor) -> Tensor:
         """``|beta| (score - base)``; the difference first, so that a huge beta cannot overflow it."""
-        return torch.where(scores == -math.inf, -math.inf, sharpness * (scores - base))
+        return (sharpness * (scores - base)).masked_fill(scores == -math.inf, -math.inf)
 
     def exp(self, logits: Tensor) -> Tensor:
         """Exponentials, with the range and precision of float32."""
@@ -282,7 +298,7 @@ class Kernel:
 
     def sums(self, inputs: Inputs) -> Sums:
         """One pass over all tiles."""
-        rows, sign = inputs.kept.shape[:-1], self.sign(inputs.beta)
+        rows, sign, sharpness = inputs.kept.shape[:-1], self.sign(inputs.beta), inputs.sharpness
         top = torch.full((*rows, 1), -math.inf, dtype=torch.float64)
         base, total = torch.zeros_like(top), torch.zeros_like(top)
         weighted = torch.zeros((*rows, inputs.values.shape[-1]), dtype=torch.float64)
@@ -292,8 +308,8 @@ class Kernel:
             seen = torch.where(top.isinf(), top, base)
             top = torch.maximum(top, self.tile_top(scores, sign))
             base = self.reference(top)
-            weights = self.tile_weights(self.logits(scores, base, inputs.sharpness))
-            factor = self.factor(seen, base, inputs.sharpness)
+            weights = self.tile_weights(self.logits(scores, base, sharpness))
+            factor = self.factor(seen, base, sharpness)
             values = inputs.values[..., self.value_tile(tile, inputs.values.shape[-2]), :]
             total = self.grow_total(total, factor, weights)
             weighted = self.grow_weighted(weighted, factor, weights, values)
@@ -303,11 +319,11 @@ class Kernel:
 
     def quotient(self, weighted: Tensor, total: Tensor) -> Tensor:
         """The weighted mean; 0 in an empty row (clause MHN-MSK-4)."""
-        return torch.where(total == 0, 0.0, weighted / total)
+        return (weighted / total).masked_fill(total == 0, 0.0)
 
     def spoil(self, result: Tensor, spoilt: Tensor) -> Tensor:
         """NaN in every row that a non-finite number reaches."""
-        return torch.where(spoilt, math.nan, result)
+        return result.masked_fill(spoilt, math.nan)
 
     def store(self, state: Tensor, dtype: torch.dtype) -> Tensor:
         """The state in the dtype of the inputs."""
@@ -364,7 +380,7 @@ class Kernel:
 
     def normalise(self, weights: Tensor, total: Tensor) -> Tensor:
         """Exponentials over their sum."""
-        return torch.where(total == 0, 0.0, weights / total)
+        return (weights / total).masked_fill(total == 0, 0.0)
 
     def association(
         self, query: Tensor, memory: Tensor, *, beta: float | Tensor, keep: Tensor | None = None
@@ -406,15 +422,42 @@ class Kernel:
     ) -> Tensor:
         """The energy of every query, ``[..., L]``."""
         inputs = self.prepare(query, memory, beta, keep, positive=True)
-        log = self.logarithm(self.sums(inputs), inputs)
+        return self.ground(inputs, self.logarithm(self.sums(inputs), inputs))
+
+    def ground(self, inputs: Inputs, log: Tensor) -> Tensor:
+        """The energy that belongs to a log-normalizer, ``[..., L]``."""
         square = inputs.query.square().sum(-1)
         energy = self.assemble(
             square, self.largest_square(inputs), self.number(inputs), log, inputs.beta[..., None]
         )
         energy = torch.where(inputs.kept.any(-1), self.floor(energy), self.empty_energy)
-        return self.spoil(energy, inputs.spoilt).to(output_dtype(query.dtype))
+        return self.spoil(energy, inputs.spoilt).to(output_dtype(inputs.storage))
 
     empty_energy: ClassVar[float] = math.inf
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        *,
+        beta: float | Tensor,
+        values: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Evaluated[Tensor]:
+        """Update or read-out, log-normalizer and energy of every query."""
+        inputs = self.prepare(query, memory, beta, keep, values, positive=True)
+        # A value that is not finite must not reach what is said of the memory.
+        own = inputs
+        if values is not None:
+            own = self.prepare(query, memory, beta, keep, torch.zeros_like(values), positive=True)
+        return self.evaluated(inputs, own, self.logarithm(self.sums(own), own))
+
+    def evaluated(self, inputs: Inputs, own: Inputs, log: Tensor) -> Evaluated[Tensor]:
+        """The three results; ``own`` are the inputs without values and ``log`` their log-normalizers."""
+        reported = self.spoil(log, own.spoilt).to(output_dtype(inputs.storage))
+        return Evaluated(self.update(inputs), reported, self.ground(own, log))
 
     # Settling
 
@@ -574,18 +617,47 @@ class Kernel:
         rate = torch.where(attracts, near.largest * self.grown(near.slope * ball), math.inf)
         return Certificate(certified, radius, attracts, repels, rate, proof)
 
+    # Prepared memories
+
+    def hold(self, memory: Tensor, *, values: Tensor | None = None, keep: Tensor | None = None) -> Held:
+        """A prepared memory: copies, so that no change reaches it (clause MHN-DOM-10)."""
+        return Held(
+            memory.clone(), None if values is None else values.clone(), None if keep is None else keep.clone()
+        )
+
+    def opened(self, held: Held, keywords: dict[str, Any], *, reads_values: bool) -> dict[str, Any]:
+        """The keywords of a call of the arrays that were prepared."""
+        masks = [mask for mask in (held.keep, keywords.get("keep")) if mask is not None]
+        own: dict[str, Any] = {"keep": masks[0] & masks[-1]} if masks else {}
+        if reads_values and held.values is not None:
+            own["values"] = held.values
+        return keywords | own
+
+    def accepting(self, function: Callable[..., Any], *, reads_values: bool = False) -> Callable[..., Any]:
+        """``function``, taking a prepared memory in place of an array."""
+
+        def call(query: Tensor, memory: Tensor | Held, **keywords: Any) -> Any:
+            if isinstance(memory, Held):
+                keywords = self.opened(memory, keywords, reads_values=reads_values)
+                memory = memory.memory
+            return function(query, memory, **keywords)
+
+        return call
+
     # What is claimed
 
     def implementation(self, name: str) -> Implementation[Tensor]:
         """The descriptor of this kernel, claiming all of it."""
         return Implementation(
             name=name,
-            retrieve=self.retrieve,
-            log_normalizer=self.log_normalizer,
-            energy=self.energy,
-            association=self.association,
-            settle=self.settle,
-            certify=self.certify,
+            retrieve=self.accepting(self.retrieve, reads_values=True),
+            log_normalizer=self.accepting(self.log_normalizer),
+            energy=self.accepting(self.energy),
+            association=self.accepting(self.association),
+            settle=self.accepting(self.settle),
+            certify=self.accepting(self.certify),
+            evaluate=self.accepting(self.evaluate, reads_values=True),
+            prepare=self.hold,
             capabilities=Capabilities(
                 dtypes=DTYPES,
                 masks=True,

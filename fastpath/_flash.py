@@ -1,0 +1,241 @@
+"""PyTorch's flash kernel for the CPU, with its work laid out for all threads.
+
+The kernel hands each thread blocks of at least 32 queries of one batch entry and head, so few queries on a
+long memory leave threads idle. There the memory is cut into parts that take the place of batch entries, and
+their outputs are merged by their log-normalizers (clause MHN-BND-8). One query alone is
+slower than two in bfloat16 (five times, measured), so it is asked twice.
+
+How the products inside are computed depends on the number of queries in a block, and with it the last bits of
+the result. For results that do not depend on it, blocks of a fixed number of queries take the place of batch
+entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+class _Flash(Protocol):
+    def __call__(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        attn_mask: Tensor | None = None,
+        scale: float | None = None,
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+# The binding, where there is one, starts microseconds sooner than the operator of the same name.
+FLASH: _Flash | None = getattr(
+    torch,
+    "_scaled_dot_product_flash_attention_for_cpu",
+    getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None),
+)
+
+
+class Layout(NamedTuple):
+    """When the memory is cut into parts.
+
+    Args:
+        merged_from: from how many memories on; from the default on a merge costs less than idle threads.
+        parts: how many parts, or 0 for as many as keep all threads busy.
+    """
+
+    merged_from: int = 1 << 13
+    parts: int = 0
+
+
+# Queries of one block of the kernel, at the least.
+_BLOCK = 32
+# Below so many memories a second query costs more than it saves.
+_ASKED_TWICE_FROM = 1 << 10
+# From so many queries on its blocks are the largest, with this number.
+_WIDE_FROM, _WIDE_BLOCK = 768, 256
+# Queries of one block where results must not depend on how many there are: the fastest of 4, 8, 16 and 32.
+_FIXED_BLOCK = 8
+_HALVES = (torch.bfloat16, torch.float16)
+
+_layout = Layout()
+
+
+@contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Cut the memory as ``layout`` says, in this process; for verification on small problems."""
+    global _layout  # noqa: PLW0603  (an argument would have to pass through every function in between)
+    before, _layout = _layout, layout
+    try:
+        yield
+    finally:
+        _layout = before
+
+
+def available() -> bool:
+    """Whether this PyTorch has the kernel."""
+    return FLASH is not None
+
+
+def flash(
+    query: Tensor,
+    memory: Tensor,
+    read: Tensor,
+    mask: Tensor | None,
+    beta: float,
+    batch_invariant: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Output ``[B, H, L, w]`` and log-normalizer ``[B, H, L]`` of four-dimensional inputs.
+
+    Args:
+        query: ``[B, H, L, w]``.
+        memory: ``[B, H, N, w]``, N at least 1.
+        read: what is read out, ``[B, H, N, w]``.
+        mask: 0 where a memory takes part and -inf elsewhere, broadcastable to ``[B, H, L, N]``.
+        beta: inverse temperature.
+        batch_invariant: whether the bits of a row must not depend on how many others there are.
+    """
+    if batch_invariant:
+        return _in_fixed_blocks(query, memory, read, mask, beta)
+    assert FLASH is not None
+    if memory.shape[2] >= _layout.merged_from and not _wants_gradient(query, memory, read):
+        batch, heads, queries, _ = query.shape
+        alone = batch * heads == 1
+        if alone and queries == 1 and memory.shape[2] >= _ASKED_TWICE_FROM:
+            output, log_normalizer = flash(_twice(query), memory, read, mask, beta)
+            return output[:, :, :1], log_normalizer[:, :, :1]
+        parts = _parts(queries, memory.shape[2]) if alone else 1
+        if parts > 1:
+            return _in_parts(query, memory, read, mask, beta, parts)
+    wide = query.shape[2] >= _WIDE_FROM and _leaves_threads_idle(query, mask)
+    if wide and not _wants_gradient(query, memory, read):
+        return _in_shares(query, memory, read, mask, beta, torch.get_num_threads())
+    return FLASH(query, memory, read, attn_mask=mask, scale=beta)
+
+
+def _parts(queries: int, memories: int) -> int:
+    if _layout.parts:
+        return min(_layout.parts, memories)
+    blocks, threads = queries // _BLOCK, torch.get_num_threads()
+    return -(-threads // max(1, blocks)) if blocks < threads else 1
+
+
+def _leaves_threads_idle(query: Tensor, mask: Tensor | None) -> bool:
+    """Whether blocks of many queries of one batch entry and head do not come out even."""
+    batch, heads, queries, _ = query.shape
+    same_mask = mask is None or mask.shape[2] == 1
+    return same_mask and batch * heads == 1 and -(-queries // _WIDE_BLOCK) % torch.get_num_threads() != 0
+
+
+def _in_shares(
+    query: Tensor, memory: Tensor, read: Tensor, mask: Tensor | None, beta: float, shares: int
+) -> tuple[Tensor, Tensor]:
+    """One batch entry and head, with as many queries for each thread."""
+    assert FLASH is not None
+    queries = query.shape[2]
+    size = -(-queries // shares)
+    missing = size * shares - queries
+    cut = (pad(query, (0, 0, 0, missing)) if missing else query).reshape(shares, 1, size, -1)
+    output, log_normalizer = FLASH(
+        cut, memory.expand(shares, -1, -1, -1), read.expand(shares, -1, -1, -1), attn_mask=mask, scale=beta
+    )
+    output = output.reshape(1, 1, size * shares, -1)[:, :, :queries]
+    return output, log_normalizer.reshape(1, 1, -1)[..., :queries]
+
+
+def _twice(query: Tensor) -> Tensor:
+    return torch.cat((query, query), 2)
+
+
+def _wants_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def _in_parts(
+    query: Tensor, memory: Tensor, read: Tensor, mask: Tensor | None, beta: float, parts: int
+) -> tuple[Tensor, Tensor]:
+    """One batch entry and head; the memory is cut into equal parts, what is left over makes another."""
+    assert FLASH is not None
+    length = memory.shape[2] // parts
+    main = length * parts
+
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[0, 0, :main].view(parts, 1, length, tensor.shape[3])
+
+    masks: tuple[Tensor | None, Tensor | None] = None, None
+    if mask is not None:
+        pieces = mask[0, 0, :, :main].view(-1, parts, length).transpose(0, 1).unsqueeze(1)
+        masks = pieces, mask[..., main:]
+    output, log_normalizer = FLASH(
+        query.expand(parts, -1, -1, -1), cut(memory), cut(read), attn_mask=masks[0], scale=beta
+    )
+    log_normalizer = _without_empty(log_normalizer, masks[0])
+    if main < memory.shape[2]:
+        rest, rest_log = FLASH(query, memory[:, :, main:], read[:, :, main:], attn_mask=masks[1], scale=beta)
+        output = torch.cat((output, rest))
+        log_normalizer = torch.cat((log_normalizer, _without_empty(rest_log, masks[1])))
+    return _merge(output, log_normalizer)
+
+
+def _without_empty(log_normalizer: Tensor, mask: Tensor | None) -> Tensor:
+    """-inf where a row keeps nothing: the kernel says 0."""
+    if mask is None:
+        return log_normalizer
+    return log_normalizer.masked_fill((mask == -math.inf).all(-1), -math.inf)
+
+
+def _merge(output: Tensor, log_normalizer: Tensor) -> tuple[Tensor, Tensor]:
+    """The results of parts of the memory, along the first dimension, as one; in float64, rounded once."""
+    if output.dtype in _HALVES:
+        # A convex combination of the largest numbers may have been rounded to infinity, and 0 * inf is NaN.
+        limit = torch.finfo(output.dtype).max
+        output = output.clamp(-limit, limit)
+    wide = log_normalizer.double()
+    peak = wide.amax(0, keepdim=True)
+    peak = peak.masked_fill(peak == -math.inf, 0.0)
+    weights = (wide - peak).exp()
+    total = weights.sum(0, keepdim=True)
+    merged = (weights.unsqueeze(-1) * output.double()).sum(0, keepdim=True)
+    merged = merged / total.masked_fill(total == 0, 1.0).unsqueeze(-1)
+    return merged.to(output.dtype), (peak + total.log()).to(log_normalizer.dtype)
+
+
+def _in_fixed_blocks(
+    query: Tensor, memory: Tensor, read: Tensor, mask: Tensor | None, beta: float
+) -> tuple[Tensor, Tensor]:
+    batch, heads, queries, width = query.shape
+    if batch > 1:
+        parts = []
+        for i in range(batch):
+            own = mask if mask is None or mask.shape[0] == 1 else mask[i : i + 1]
+            parts.append(_in_fixed_blocks(query[i : i + 1], memory[i : i + 1], read[i : i + 1], own, beta))
+        outputs, log_normalizers = zip(*parts, strict=True)
+        return torch.cat(outputs), torch.cat(log_normalizers)
+    assert FLASH is not None
+    # A single task runs outside the kernel's threads, where the products inside use threads of their own.
+    blocks = max(2, -(-queries // _FIXED_BLOCK))
+    missing = blocks * _FIXED_BLOCK - queries
+
+    def cut(tensor: Tensor) -> Tensor:
+        filled = pad(tensor, (0, 0, 0, missing))[0]
+        return filled.view(-1, blocks, _FIXED_BLOCK, tensor.shape[3]).transpose(0, 1)
+
+    if mask is not None and mask.shape[2] > 1:
+        mask = cut(mask)
+    output, log_normalizer = FLASH(
+        cut(query),
+        memory.expand(blocks, -1, -1, -1),
+        read.expand(blocks, -1, -1, -1),
+        attn_mask=mask,
+        scale=beta,
+    )
+    output = output.transpose(0, 1).reshape(1, heads, -1, width)
+    return output[:, :, :queries], log_normalizer.transpose(0, 1).reshape(1, heads, -1)[:, :, :queries]

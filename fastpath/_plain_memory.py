@@ -1,0 +1,88 @@
+"""A prepared memory for the short route of :mod:`hopspec.fastpath._plain`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hopspec.fastpath._stored import Stored, lasting
+from hopspec.fastpath._visible import Prepared
+
+
+@dataclass(frozen=True)
+class PlainMask:
+    """A mask of which every row keeps a memory.
+
+    Args:
+        keep: boolean ``[L or 1, N]``, contiguous.
+        dtype: that of the memory.
+    """
+
+    keep: Tensor
+    dtype: torch.dtype
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """What PyTorch's flash kernel adds to the logits, ``[1, 1, L or 1, N]``: 0 where kept, else -inf."""
+        with lasting():
+            return torch.where(self.keep, 0.0, -math.inf).to(self.dtype).view(1, 1, *self.keep.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainMemory:
+    """One matrix on the CPU, and its mask, as PyTorch's flash kernel takes them.
+
+    Args:
+        rows: ``[1, 1, N, d]``, contiguous, N and d at least 1; without a gradient.
+        largest: largest absolute entry; NaN where there is one.
+        mask: which memories take part, or None for all.
+        prepared: the same, with what is computed of rows and mask when first asked for.
+    """
+
+    rows: Tensor
+    largest: float
+    mask: PlainMask | None
+    prepared: Prepared
+
+    @property
+    def stored(self) -> Stored:
+        """The rows as ``[N, d]``, with what is computed of them alone."""
+        return self.prepared.stored
+
+
+def plain_mask(keep: object, memories: int, dtype: torch.dtype) -> PlainMask | None:
+    """``keep`` for the short route, or None where it is anything but one contiguous mask on the CPU.
+
+    Args:
+        keep: boolean, ``[N]`` or ``[L, N]``, at least one True in every row.
+        memories: N.
+        dtype: that of the memory.
+    """
+    if type(keep) is not Tensor or keep.dtype is not torch.bool or not keep.is_cpu:
+        return None
+    if keep.dim() not in (1, 2) or keep.shape[-1] != memories or not keep.is_contiguous():
+        return None
+    if not keep.any(-1).all().item():
+        return None
+    return PlainMask(keep.view(-1, memories), dtype)
+
+
+def plain_memory(patterns: Tensor, prepared: Prepared, keep: Tensor | None) -> PlainMemory | None:
+    """A memory for the short route, or None where it is anything but one contiguous matrix on the CPU.
+
+    Args:
+        patterns: as they were given.
+        prepared: the same and the mask, prepared.
+        keep: the mask as it was given.
+    """
+    if type(patterns) is not Tensor or not patterns.is_cpu or patterns.dim() != 2 or not patterns.numel():
+        return None
+    mask = None if keep is None else plain_mask(keep, patterns.shape[0], patterns.dtype)
+    if not patterns.is_contiguous() or (keep is not None and mask is None):
+        return None
+    stored = prepared.stored
+    return PlainMemory(stored.rows.view(1, 1, *patterns.shape), stored.peak, mask, prepared)

@@ -1,0 +1,88 @@
+"""How often settling looks at its results: each look makes a device wait for the host."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hopspec.fastpath import _flash, _iterate, settle
+
+LOOKS = {
+    torch.ops.aten._local_scalar_dense.default,
+    torch.ops.aten.nonzero.default,
+    torch.ops.aten.is_nonzero.default,
+    torch.ops.aten.equal.default,
+    torch.ops.aten.masked_select.default,
+}
+
+
+class Looks(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operations whose result, or its shape, the host has to wait for, since the last update."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.before: list[int] = []
+        self.now = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.now += func in LOOKS
+        return func(*args, **(kwargs or {}))
+
+    def update(self) -> None:
+        """An update begins."""
+        self.before.append(self.now)
+        self.now = 0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small problems wait longer for a second thread than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("route", ["plain", "masks", "strides", "leading"])
+def test_at_most_one_look_in_a_step(route: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, memory = draw(1, 30, 5), draw(2, 11, 5)
+    keep = None
+    if route == "masks":
+        keep = draw(3, 30, 11) > 0
+        keep[4] = False
+    elif route == "strides":
+        memory = torch.stack((memory, memory), -1)[..., 0]
+    elif route == "leading":
+        query, memory = draw(1, 3, 10, 5), draw(2, 3, 11, 5)
+    looks = Looks()
+    kernel = _flash.flash
+
+    def counted(*args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        looks.update()
+        return kernel(*args, **options)
+
+    monkeypatch.setattr("hopspec.fastpath._plain.flash", counted)
+    monkeypatch.setattr("hopspec.fastpath._attend.flash", counted)
+    step = _iterate._Walk.step
+    numbers: list[int] = []
+
+    def watched(walk: _iterate._Walk) -> _iterate._Step:
+        done = step(walk)
+        numbers.append(done.number)
+        return done
+
+    monkeypatch.setattr(_iterate._Walk, "step", watched)
+    with looks:
+        settled = settle(query, memory, beta=0.35, keep=keep, eps=1e-3, max_steps=300)
+    assert len(set(settled.steps.flatten().tolist())) > 5
+    assert len(numbers) > 10
+    # Before the first update come looks at the arguments, after it one more at its results.
+    assert max(looks.before[2 : len(numbers)]) <= 1
+    assert sum(looks.before[2 : len(numbers)]) > 5
