@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hopspec.properties.bench import oracle
+from hopspec.properties.bench.display import Display, check_writable, wide_console
+from hopspec.properties.bench.fastpath_command import fastpath_command
 from hopspec.properties.bench.record import Run, read, write
 from hopspec.properties.bench.table import print_changes, print_run
 from hopspec.reference.integers import BACKEND
@@ -21,14 +21,16 @@ from hopspec.reference.integers import BACKEND
 __all__ = ["bench_app"]
 
 QUICK_SECONDS = 1.0
-WIDTH = 160
 
-bench_app = typer.Typer(no_args_is_help=True, help="Time the reference against other libraries.")
+bench_app = typer.Typer(no_args_is_help=True, help="Time contenders side by side.")
 
 
 @bench_app.callback()
 def _bench() -> None:
     """Time implementations against each other."""
+
+
+bench_app.command("fastpath")(fastpath_command)
 
 
 @bench_app.command("oracle")
@@ -54,15 +56,12 @@ def oracle_command(
     reference returns every component correctly rounded with a proved radius, arb a radius that grows with
     every operation, mpmath no bound.
     """
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH)
+    console = wide_console()
     try:
         sizes = [_size(text) for text in size or ("8x4", "64x16", "256x64", "1024x64")]
         wanted = _backends(backends, BACKEND)
         earlier = None if compare is None else read(compare)
-        if json is not None and not json.parent.is_dir():
-            raise ValueError(f"--json must be a file in a folder that exists, got {json}")
+        check_writable(json)
     except ValueError as error:
         console.print(f"[red]{error}[/]", highlight=False)
         raise typer.Exit(2) from None
@@ -71,9 +70,9 @@ def oracle_command(
     try:
         for backend in wanted:
             if backend == BACKEND:
-                with _Display() as display:
+                with Display() as display:
                     limit = QUICK_SECONDS if quick else None
-                    runs.append(oracle.run(sizes, precisions, rounds, limit, display.show))
+                    runs.append(oracle.run(sizes, precisions, rounds, limit, display))
             else:
                 runs += read_child(sizes, precisions, rounds, quick)
     except ValueError as error:
@@ -86,7 +85,7 @@ def oracle_command(
     if any(run.environment["python-flint"] == "not installed" for run in runs):
         console.print("python-flint is not installed: no arb")
     if earlier is not None:
-        print_changes(runs, earlier, oracle.MPMATH, console)
+        print_changes(runs, earlier, "long integers", console)
     if json is not None:
         write(runs, json)
         console.print(f"times written to {json}")
@@ -131,30 +130,3 @@ def _backends(asked: str, here: str) -> list[str]:
     if asked == "both":
         return list(dict.fromkeys((here, "python")))
     return [asked]
-
-
-class _Display:
-    """One progress line for the comparison being made."""
-
-    def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-        )
-        self.progress = Progress(*columns, console=Console(stderr=True))
-        self.task: tuple[str, TaskID] | None = None
-
-    def __enter__(self) -> _Display:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def show(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` rounds are over."""
-        if self.task is None or self.task[0] != stage:
-            self.task = stage, self.progress.add_task(stage, total=total)
-        self.progress.update(self.task[1], completed=done)

@@ -6,6 +6,7 @@ Nothing here knows what is measured.
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Contender", "Ratio", "Timed", "change", "median", "quartiles", "ratio", "take_turns"]
+__all__ = [
+    "Contender",
+    "Ratio",
+    "Timed",
+    "change",
+    "geometric_mean",
+    "median",
+    "quartiles",
+    "ratio",
+    "take_turns",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,10 +39,12 @@ class Contender:
     Args:
         name: name in tables.
         build: makes everything ready and returns the call to time.
+        optional: whether to leave it out where it is slow, see :func:`take_turns`.
     """
 
     name: str
     build: Callable[[], Callable[[], object]]
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class Timed:
     Args:
         name: its name.
         setup: seconds to build it and call it once.
-        seconds: one entry per round.
+        seconds: of one call, one entry per round.
     """
 
     name: str
@@ -63,42 +76,57 @@ def take_turns(
     rounds: int,
     *,
     seconds: float | None = None,
+    turn: float = 0.0,
+    patience: float = math.inf,
     after_round: Callable[[int], None] = lambda done: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timed]:
-    """Time contenders call by call: a round calls each of them once, and every round starts with another one.
+    """Time contenders turn by turn: each has one turn a round, and follows each of the others equally often.
 
     Args:
-        contenders: at least one.
+        contenders: at least one, not all of them optional.
         rounds: the number of rounds, at least 1.
         seconds: stop after so many seconds, but not before 5 rounds; None for no limit.
+        turn: the least that a turn of the quickest contender should take, in seconds. All turns consist of as
+            many calls as it needs for that, and the time of one call is their mean.
+        patience: an optional contender whose first call takes more seconds than this takes no turns: the time
+            of that call is all that is known of it.
         after_round: told the number of rounds done.
         clock: seconds since whenever.
 
     Raises:
-        ValueError: if ``rounds < 1`` or there are no contenders.
+        ValueError: if ``rounds < 1`` or every contender is optional.
     """
-    if rounds < 1 or not contenders:
-        raise ValueError(f"rounds and contenders must be at least 1, got {rounds} and {len(contenders)}")
-    calls, setups = [], []
+    required = sum(not contender.optional for contender in contenders)
+    if rounds < 1 or not required:
+        raise ValueError(f"rounds and contenders must be at least 1, got {rounds} and {required}")
+    calls, setups, firsts = [], [], []
     for contender in contenders:
         start = clock()
         call = contender.build()
+        built = clock()
         call()
-        setups.append(clock() - start)
         calls.append(call)
-    times: list[list[float]] = [[] for _ in calls]
+        setups.append(clock() - start)
+        firsts.append(clock() - built)
+    playing = [k for k, c in enumerate(contenders) if not (c.optional and firsts[k] > patience)]
+    quickest = min(playing, key=firsts.__getitem__)
+    repeats = _repeats(calls[quickest], firsts[quickest], turn, clock)
+    orders = _orders(len(playing))
+    times: list[list[float]] = [[] if k in playing else [firsts[k]] for k in range(len(calls))]
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         begun = clock()
         for done in range(rounds):
-            for turn in range(len(calls)):
-                k = (done + turn) % len(calls)
+            for place in orders[done % len(orders)]:
+                k = playing[place]
+                call = calls[k]
                 start = clock()
-                calls[k]()
-                times[k].append(clock() - start)
+                for _ in range(repeats):
+                    call()
+                times[k].append((clock() - start) / repeats)
             after_round(done + 1)
             if seconds is not None and done + 1 >= LEAST_ROUNDS and clock() - begun > seconds:
                 break
@@ -109,6 +137,31 @@ def take_turns(
         Timed(contender.name, setup, tuple(found))
         for contender, setup, found in zip(contenders, setups, times, strict=True)
     ]
+
+
+def _orders(count: int) -> list[list[int]]:
+    """Orders of so many contenders in which each follows each of the others equally often (Williams, 1949).
+
+    A call leaves caches, freed memory and the clock of the processor behind to the next one.
+
+    >>> _orders(4)
+    [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
+    >>> _orders(3)
+    [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 0, 2]]
+    """
+    first = [0 if k == 0 else (k + 1) // 2 if k % 2 else count - k // 2 for k in range(count)]
+    orders = [[(k + shift) % count for k in first] for shift in range(count)]
+    return orders if count % 2 == 0 else orders + [order[::-1] for order in orders]
+
+
+def _repeats(call: Callable[[], object], first: float, turn: float, clock: Callable[[], float]) -> int:
+    """How many calls make a turn; the first one also paid for what is made once."""
+    if first >= turn:
+        return 1
+    start = clock()
+    call()
+    once = clock() - start
+    return max(1, math.ceil(turn / once)) if once > 0 else 1
 
 
 def median(seconds: Sequence[float]) -> float:
@@ -173,6 +226,26 @@ def change(
     rng = np.random.default_rng(0)
     value = median(now) / median(yardstick) / (median(then) / median(old_yardstick))
     return _interval(value, _resampled(now, yardstick, rng) / _resampled(then, old_yardstick, rng))
+
+
+def geometric_mean(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Ratio:
+    """The geometric mean of ratios of medians, with its 95 % percentile bootstrap interval.
+
+    Args:
+        pairs: times in the numerator and in the denominator, round by round; pairs are drawn independently.
+
+    Raises:
+        ValueError: if there is no pair.
+
+    >>> geometric_mean([([2.0, 2.0], [1.0, 1.0]), ([8.0], [1.0])])
+    Ratio(value=4.0, low=4.0, high=4.0)
+    """
+    if not pairs:
+        raise ValueError("pairs must be at least 1, got 0")
+    rng = np.random.default_rng(0)
+    logarithms = [np.log(_resampled(above, below, rng)) for above, below in pairs]
+    value = math.prod(median(above) / median(below) for above, below in pairs) ** (1 / len(pairs))
+    return _interval(value, np.exp(np.mean(logarithms, axis=0)))
 
 
 def _medians(rng: np.random.Generator, *times: Sequence[float]) -> list[FloatArray]:

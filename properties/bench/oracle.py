@@ -5,31 +5,25 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from hopspec import reference
+from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.measure import Contender, take_turns
-from hopspec.properties.bench.record import Comparison, Run, environment
+from hopspec.properties.bench.record import Comparison, Relation, Run, environment
 from hopspec.reference.integers import BACKEND
 
-__all__ = ["ARB", "EQUAL", "MPMATH", "OURS", "PLAIN", "PREPARED", "ROUNDED", "Progress", "comparisons", "run"]
+__all__ = ["ARB", "EQUAL", "MPMATH", "OURS", "PLAIN", "PREPARED", "ROUNDED", "comparisons", "run"]
 
 EQUAL = "update"
 ROUNDED = "rounded once"
 OURS, MPMATH, ARB = "hopspec", "mpmath", "arb"
 PLAIN, PREPARED = "as given", "prepared"
+RELATIONS = (Relation(OURS, MPMATH, "time"), Relation(ARB, MPMATH, "time"))
 
 Size = tuple[int, int]
-
-
-class Progress(Protocol):
-    """Shows how far a run is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """``done`` of ``total`` rounds of the comparison named are over."""
-        ...
 
 
 def run(
@@ -54,7 +48,7 @@ def run(
         # Every contender uses one thread, and time of the processor leaves out what other processes took.
         timed = take_turns(contenders, rounds, seconds=seconds, after_round=report, clock=time.process_time)
         progress(stage, rounds, rounds)
-        found.append(Comparison(kind, size, precision, tuple(timed)))
+        found.append(Comparison(kind, size, precision, tuple(timed), RELATIONS if kind == EQUAL else ()))
     details = environment(("gmpy2", "mpmath", "python-flint", "numpy"))
     return Run("oracle", {"long integers": BACKEND, **details}, tuple(found))
 

@@ -9,11 +9,40 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from hopspec.properties.bench.measure import Timed
+from hopspec.properties.bench.measure import Ratio, Timed, median
 
-__all__ = ["Comparison", "Run", "environment", "read", "write"]
+__all__ = ["Comparison", "Figure", "Mean", "Relation", "Run", "environment", "read", "write"]
+
+Quantity = Literal["speed", "time"]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A contender's speed or time as a multiple of another one's, and what it should be.
+
+    Args:
+        contender: its name.
+        yardstick: name of the other one.
+        quantity: ``"speed"`` or ``"time"``.
+        target: the least multiple of the speed, or the most of the time, that is aimed at; None for none.
+    """
+
+    contender: str
+    yardstick: str
+    quantity: Quantity
+    target: float | None = None
+
+    def met(self, found: Ratio) -> bool:
+        """Whether the interval reaches the target, if there is one.
+
+        >>> Relation("ours", "theirs", "speed", 1.0).met(Ratio(0.9, 0.8, 1.01))
+        True
+        """
+        if self.target is None:
+            return True
+        return found.high >= self.target if self.quantity == "speed" else found.low <= self.target
 
 
 @dataclass(frozen=True)
@@ -25,12 +54,14 @@ class Comparison:
         size: the problem, for example ``"256x64"``.
         precision: what was asked for, for example ``"53 bits"``.
         timed: the contenders.
+        relations: what is asked about them.
     """
 
     kind: str
     size: str
     precision: str
     timed: tuple[Timed, ...]
+    relations: tuple[Relation, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -41,20 +72,73 @@ class Comparison:
         """The contender of that name, None if it did not take part."""
         return next((timed for timed in self.timed if timed.name == name), None)
 
+    def pair(self, relation: Relation) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """The times above and below the line of a relation, None if one of the two took no part."""
+        this, other = self.of(relation.contender), self.of(relation.yardstick)
+        if this is None or other is None:
+            return None
+        speed = relation.quantity == "speed"
+        return (other.seconds, this.seconds) if speed else (this.seconds, other.seconds)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A relation asked about the geometric mean over all comparisons of one kind."""
+
+    kind: str
+    relation: Relation
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number that is not the time of a contender.
+
+    Args:
+        kind: what was measured.
+        name: of which thing.
+        detail: under which circumstances.
+        unit: of the values.
+        values: one per measurement.
+        limit: the most that was aimed at; None where nothing was.
+    """
+
+    kind: str
+    name: str
+    detail: str
+    unit: str
+    values: tuple[float, ...]
+    limit: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What two runs have to share for their values to be compared."""
+        return self.kind, self.name, self.detail, self.unit
+
+    @property
+    def value(self) -> float:
+        """The median."""
+        return median(self.values)
+
 
 @dataclass(frozen=True)
 class Run:
-    """All comparisons made by one process.
+    """All that one process measured.
 
     Args:
         benchmark: name of the benchmark.
         environment: versions and machine, by name.
-        comparisons: what was measured.
+        comparisons: contenders beside each other.
+        means: what is asked about several comparisons together.
+        figures: other numbers.
+        notes: what was not measured and why.
     """
 
     benchmark: str
     environment: dict[str, str]
     comparisons: tuple[Comparison, ...]
+    means: tuple[Mean, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def environment(distributions: Sequence[str]) -> dict[str, str]:
@@ -86,16 +170,49 @@ def read(path: Path) -> list[Run]:
 
 
 def _run(record: dict[str, Any]) -> Run:
-    comparisons = [
-        Comparison(
-            str(entry["kind"]),
-            str(entry["size"]),
-            str(entry["precision"]),
-            tuple(map(_timed, entry["timed"])),
-        )
-        for entry in record["comparisons"]
-    ]
-    return Run(str(record["benchmark"]), dict(record["environment"]), tuple(comparisons))
+    return Run(
+        str(record["benchmark"]),
+        dict(record["environment"]),
+        tuple(map(_comparison, record["comparisons"])),
+        tuple(Mean(str(mean["kind"]), _relation(mean["relation"])) for mean in record.get("means", ())),
+        tuple(map(_figure, record.get("figures", ()))),
+        tuple(map(str, record.get("notes", ()))),
+    )
+
+
+def _comparison(record: dict[str, Any]) -> Comparison:
+    return Comparison(
+        str(record["kind"]),
+        str(record["size"]),
+        str(record["precision"]),
+        tuple(map(_timed, record["timed"])),
+        tuple(map(_relation, record.get("relations", ()))),
+    )
+
+
+def _relation(record: dict[str, Any]) -> Relation:
+    if record["quantity"] not in ("speed", "time"):
+        raise ValueError(f"quantity must be speed or time, got {record['quantity']!r}")
+    return Relation(
+        str(record["contender"]),
+        str(record["yardstick"]),
+        cast("Quantity", record["quantity"]),
+        None if record["target"] is None else float(record["target"]),
+    )
+
+
+def _figure(record: dict[str, Any]) -> Figure:
+    values = tuple(map(float, record["values"]))
+    if not values or not all(map(math.isfinite, values)):
+        raise ValueError(f"values must be finite numbers, got {record['values']}")
+    return Figure(
+        str(record["kind"]),
+        str(record["name"]),
+        str(record["detail"]),
+        str(record["unit"]),
+        values,
+        None if record["limit"] is None else float(record["limit"]),
+    )
 
 
 def _timed(record: dict[str, Any]) -> Timed:
