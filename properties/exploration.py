@@ -9,13 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-import hypothesis
-from hypothesis import HealthCheck, Phase, target
-
+from hopspec.properties import interruption
 from hopspec.properties.calls import Broken
 from hopspec.properties.checks import CHECKS, Check
 from hopspec.properties.digits import digit_problems
-from hopspec.properties.families import problems
+from hopspec.properties.families import drawn
 from hopspec.properties.judgement import Case, Judgement
 from hopspec.properties.models import models_of
 from hopspec.properties.nursery import Nursery
@@ -27,7 +25,8 @@ from hopspec.properties.subject import Subject, start
 
 __all__ = ["explore_families"]
 
-ROUNDS = 40
+# Problems drawn before a family is given up, for every case a property needs.
+DRAWS_PER_CASE = 20
 MODEL_WITNESSES = ("update_within_bound", "update_of_digits_within_bound")
 
 Progress = Callable[[str, int, int], None]
@@ -80,22 +79,23 @@ class Run:
         return [
             c
             for c in self.cells.values()
-            if c.check in names and c.cases < c.needed and c.implementation not in stopped
+            if c.check in names and c.wanting and c.implementation not in stopped
         ]
 
-    def visit(self, problem: Problem, family: str) -> float:
-        """Let every property of the family judge every implementation on ``problem``; the tightest ratio."""
+    def visit(self, problem: Problem, family: str) -> None:
+        """Let every property of the family judge every implementation on ``problem``."""
+        interruption.check()
         self.report.problems += 1
         self.report.regimes.update(problem.regimes)
-        return max((self._visit_subject(problem, family, s) for s in self.subjects), default=0.0)
+        for subject in self.subjects:
+            self._visit_subject(problem, family, subject)
 
-    def _visit_subject(self, problem: Problem, family: str, subject: Subject) -> float:
+    def _visit_subject(self, problem: Problem, family: str, subject: Subject) -> None:
         limit = subject.description.capabilities.max_size
         if limit and problem.query.shape[0] * problem.memory.size > limit:
-            return 0.0
+            return
         checks = [c for c in self.checks if c.family == family]
         subject.asked.clear()
-        tightest = 0.0
         for dtype in subject.dtypes:
             if dtype not in problem.formats or subject.stopped:
                 continue
@@ -104,26 +104,25 @@ class Run:
             case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)
             for check in checks:
                 cell = self.cells.get((subject.name, dtype, check.name))
-                if cell is not None and cell.cases < cell.needed:
-                    tightest = max(tightest, self._judge(cell, check, case, subject))
-        return tightest
+                if cell is not None and cell.wanting:
+                    self._judge(cell, check, case, subject)
 
-    def _judge(self, cell: Cell, check: Check, case: Case, subject: Subject) -> float:
+    def _judge(self, cell: Cell, check: Check, case: Case, subject: Subject) -> None:
         failure: Failure | None = None
         try:
             judgement = check.judge(case)
         except Broken as broken:
             if broken.kind == "stopped":
-                return 0.0
+                return
             failure = Failure(case.problem, check.name, broken.kind, broken.message)
         else:
             if judgement is None or judgement.compared == 0:
                 cell.outside += 1
-                return 0.0
+                return
             if judgement.undecided and judgement.ratio <= 1:
                 # Neither a pass nor a failure, so no case.
                 cell.undecided += 1
-                return 0.0
+                return
             cell.compared += judgement.compared
             if judgement.ratio <= 1:
                 cell.worst = max(cell.worst, judgement.ratio)
@@ -136,8 +135,6 @@ class Run:
             cell.broken += 1
             if cell.failure is None or failure.problem.size < cell.failure.problem.size:
                 cell.failure = failure
-            return 0.0
-        return cell.worst
 
     def _compare_models(self, check: Check, case: Case, subject: Subject) -> None:
         alive = subject.alive[case.dtype]
@@ -158,28 +155,14 @@ class Run:
                 self.visit(problem, family)
                 progress(started - len(self.wanting(family)), started)
             return
-        for attempt in range(ROUNDS):
-            if not self.wanting(family):
+        for number in range(DRAWS_PER_CASE * max(self.needed, 16)):
+            dtypes = {c.dtype for c in self.wanting(family)}
+            if not dtypes:
                 break
-            count = max(8, self.needed // 2)
-
-            @hypothesis.seed(self.options.seed * 1000 + attempt)
-            @hypothesis.settings(
-                max_examples=count,
-                database=None,
-                deadline=None,
-                phases=[Phase.generate, Phase.target],
-                suppress_health_check=list(HealthCheck),
-            )
-            @hypothesis.given(problems(family, self.options.seed))
-            def draw(problem: Problem) -> None:
-                if self.wanting(family):
-                    tightest = self.visit(problem, family)
-                    progress(started - len(self.wanting(family)), started)
-                    if 0 < tightest <= 1:
-                        target(tightest, label="error over bound")
-
-            draw()
+            problem = drawn(family, self.options.seed, number)
+            if dtypes & {*problem.formats}:
+                self.visit(problem, family)
+                progress(started - len(self.wanting(family)), started)
 
     def shrink(self, progress: Callable[[int, int], None]) -> None:
         """Replace each failing problem by the smallest one found."""
@@ -207,6 +190,7 @@ def failure_of(judgement: Judgement, problem: Problem, check: str) -> Failure:
 
 def judged_again(problem: Problem, check: Check, subject: Subject, dtype: str) -> Failure | None:
     """The failure of a property on another problem, if it fails there too."""
+    interruption.check()
     if dtype not in problem.formats:
         return None
     case = Case(problem, dtype, subject.description, subject.models[dtype], subject.ask)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import event
-from hypothesis import strategies as st
 
-from hopspec.properties.problem import Problem, round_to
+from hopspec.properties.problem import Mask, Problem, round_to
 from hopspec.properties.strategies import (
     DRAWN_GRAINS,
     GRAINS,
@@ -21,7 +21,10 @@ from hopspec.properties.strategies import (
     value_problem,
 )
 
-__all__ = ["FAMILIES", "problems"]
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+__all__ = ["FAMILIES", "drawn", "problems"]
 
 
 def _separated(rng: np.random.Generator) -> Problem:
@@ -37,10 +40,10 @@ def _separated(rng: np.random.Generator) -> Problem:
     gram = memory @ memory.T
     gaps = [(gram[i, i] - np.delete(gram[i], i)).min() for i in range(n)]
     best = max(*gaps, 0.25)
-    target = choose(rng, [2.0, 6.0, 12.0, 25.0, 60.0])
-    event(f"separation: {target:g}")
+    target = choose(rng, [2.0, 6.0, 12.0, 25.0, 60.0, 150.0, 400.0])
     beta = math.ldexp(1.0, round(math.log2(target / best)))
-    return Problem(query, memory, beta, regimes=("separated", grain), seed=int(rng.integers(2**31)))
+    regimes = ("separated", grain, f"separation: {target:g}")
+    return Problem(query, memory, beta, regimes=regimes, seed=int(rng.integers(2**31)))
 
 
 def _pairs(rng: np.random.Generator) -> Problem:
@@ -53,8 +56,47 @@ def _pairs(rng: np.random.Generator) -> Problem:
     query = round_to((memory[:1] + memory[1:2]) / 2, fmt)
     gap = float(np.square(memory[0] - memory[1]).sum()) or 1.0
     constant = choose(rng, [0.25, 0.5, 1.0, 2.0, 4.0])
-    event(f"Lipschitz constant about {constant:g}")
-    return Problem(query, memory, 4 * constant / gap, regimes=("pairs", grain), seed=int(rng.integers(2**31)))
+    regimes = ("pairs", grain, f"Lipschitz constant about {constant:g}")
+    return Problem(query, memory, 4 * constant / gap, regimes=regimes, seed=int(rng.integers(2**31)))
+
+
+# How the logits of the parts of a memory lie to each other.
+LEVELS = ("equal", "rising", "falling", "one-ahead", "random")
+
+
+def _parts(rng: np.random.Generator) -> Problem:
+    """Consecutive parts of a memory at different levels, some of which a query does not keep at all."""
+    n, d = choose(rng, [2, 3, 5, 9, 24, 25, 47, 48, 49, 73, 100]), between(rng, 1, 5)
+    grain = choose(rng, DRAWN_GRAINS)
+    fmt = GRAINS[grain]
+    direction = rng.standard_normal((1, d))
+    direction /= np.linalg.norm(direction)
+    count = between(rng, 2, min(n, 6))
+    part = np.arange(n) * count // n
+    form, spread = choose(rng, LEVELS), choose(rng, [0.5, 3.0, 12.0, 40.0, 200.0, 4000.0])
+    levels = {
+        "equal": np.zeros(count),
+        "rising": np.linspace(-1.0, 0.0, count),
+        "falling": np.linspace(0.0, -1.0, count),
+        "one-ahead": np.where(np.arange(count) == rng.integers(0, count), 0.0, -1.0),
+        "random": rng.uniform(-1.0, 0.0, count),
+    }[form]
+    # A common level makes all log-normalizers large, of which merging sees the differences only.
+    common, noise = choose(rng, [0.0, 0.0, 1.0, -1.0, 4.0]), choose(rng, [0.3, 0.02])
+    memory = noise * rng.standard_normal((n, d)) + (levels[part, None] + common) * direction
+    memory = round_to(memory, fmt)
+    query = round_to(direction + 0.05 * rng.standard_normal((2, d)), fmt)
+    keep: Mask | None = None
+    masked = choose(rng, ["none", "none", "part", "all-but-one-part", "scattered"])
+    if masked == "part":
+        keep = np.stack([part != rng.integers(0, count) for _ in range(2)])
+    elif masked == "all-but-one-part":
+        keep = np.stack([part == rng.integers(0, count) for _ in range(2)])
+    elif masked == "scattered":
+        keep = rng.random((2, n)) < 0.3
+        keep[:, rng.integers(0, n)] = True
+    regimes = (form, masked, grain, f"apart by: {spread:g}")
+    return Problem(query, memory, spread, keep=keep, regimes=regimes, seed=int(rng.integers(2**31)))
 
 
 def _extreme(rng: np.random.Generator) -> Problem:
@@ -96,7 +138,6 @@ def _extreme(rng: np.random.Generator) -> Problem:
         query, memory = round_to(query * up, fmt), round_to(memory * up, fmt)
         query[:, 1::2] = query[:, : query.shape[1] - 1 : 2][:, : query[:, 1::2].shape[1]]
         memory[:, 1::2] = -memory[:, : memory.shape[1] - 1 : 2][:, : memory[:, 1::2].shape[1]]
-    event(f"extreme: {form}")
     return base.but(query=query, memory=memory, beta=beta, regimes=(*base.regimes, form))
 
 
@@ -112,7 +153,6 @@ def _any_beta(rng: np.random.Generator) -> Problem:
         "large": base.beta * 16,
         "negative-large": -16 * base.beta,
     }[form]
-    event(f"beta: {form}")
     return base.but(beta=beta, regimes=(*base.regimes, form))
 
 
@@ -131,13 +171,12 @@ def _precision(rng: np.random.Generator) -> Problem:
     """Small problems with a number of bits in ``steps``; the inputs have at most four bits."""
     base = problem(rng, largest=8, grains=("narrow",), spreads=("flat", "mild", "mixed", "metastable"))
     bits = between(rng, 5, 60)
-    event(f"bits: {bits // 16 * 16}..{bits // 16 * 16 + 15}")
     fmt = GRAINS["narrow"]
     coarse = type(fmt)("4 bits", 4, fmt.emin, fmt.emax)
     beta = math.ldexp(1.0, math.frexp(base.beta)[1])
-    return base.but(
-        query=round_to(base.query, coarse), memory=round_to(base.memory, coarse), beta=beta, steps=bits
-    )
+    regimes = (*base.regimes, f"bits: {bits // 16 * 16}..{bits // 16 * 16 + 15}")
+    query, memory = round_to(base.query, coarse), round_to(base.memory, coarse)
+    return base.but(query=query, memory=memory, beta=beta, steps=bits, regimes=regimes)
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
@@ -148,6 +187,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
     "single": lambda rng: problem(rng, largest=1),
     "separated": _separated,
     "pairs": _pairs,
+    "parts": _parts,
     "saddles": _saddles,
     "extreme": _extreme,
     "any-beta": _any_beta,
@@ -155,13 +195,22 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
 }
 
 
-# Not an integer: Hypothesis takes some integers from the constants of whatever modules are loaded, and the
-# same seed would not give the same problems in another program.
-_DRAWN = st.tuples(*[st.booleans()] * 32)
+def drawn(family: str, seed: int, number: int) -> Problem:
+    """One problem of a family; the same arguments give the same problem, whatever else has been drawn.
+
+    Args:
+        family: name in :data:`FAMILIES`.
+        seed: other seeds give other problems.
+        number: which of the problems of this seed.
+
+    >>> drawn("single", 0, 5).memory.shape[0]
+    1
+    """
+    return FAMILIES[family](np.random.default_rng((seed, zlib.crc32(family.encode()), number)))
 
 
-def problems(family: str, seed: int = 0) -> st.SearchStrategy[Problem]:
-    """Strategy for the problems of one family.
+def problems(family: str, seed: int = 0) -> SearchStrategy[Problem]:
+    """Hypothesis strategy for the problems of one family, their regimes shown as events.
 
     Args:
         family: name in :data:`FAMILIES`.
@@ -171,5 +220,15 @@ def problems(family: str, seed: int = 0) -> st.SearchStrategy[Problem]:
     >>> find(problems("single"), lambda p: p.query.shape[0] == 2).memory.shape[0]
     1
     """
-    build = FAMILIES[family]
-    return _DRAWN.map(lambda bits: build(np.random.default_rng((seed, *np.packbits(bits).tolist()))))
+    from hypothesis import event  # noqa: PLC0415  (a run draws without it)
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    def build(bits: tuple[bool, ...]) -> Problem:
+        problem = drawn(family, seed, int.from_bytes(np.packbits(bits).tobytes()))
+        for regime in problem.regimes:
+            event(regime)
+        return problem
+
+    # Not an integer: Hypothesis takes some integers from the constants of whatever modules are loaded, and
+    # the same seed would not give the same problems in another program.
+    return st.tuples(*[st.booleans()] * 32).map(build)

@@ -77,24 +77,17 @@ def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement
 
 
 def _worst(what: str, actual: Array, expected: Array, error: Array, bound: Array) -> Judgement | None:
-    actual, expected, error, bound = np.broadcast_arrays(actual, expected, error, bound)
-    inside = np.isfinite(bound)
-    count = int(inside.sum())
-    if count == 0:
-        return None
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.where(error == 0, 0.0, error / bound)
+    inside = np.broadcast_to(np.isfinite(bound), ratio.shape)
+    count = int(np.count_nonzero(inside))
+    if count == 0:
+        return None
     ratio = np.where(inside, np.where(np.isnan(ratio), np.inf, ratio), -1.0)
     at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     index = "" if ratio.ndim == 0 else str([int(i) for i in at])
-    return Judgement(
-        float(ratio[at]),
-        f"{what}{index}",
-        repr(float(actual[at])),
-        repr(float(expected[at])),
-        float(bound[at]),
-        count,
-    )
+    got, right, allowed = (float(np.broadcast_to(a, ratio.shape)[at]) for a in (actual, expected, bound))
+    return Judgement(float(ratio[at]), f"{what}{index}", repr(got), repr(right), allowed, count)
 
 
 def require(what: str, condition: bool, got: Any, expected: Any) -> Judgement:
@@ -155,10 +148,15 @@ class Case:
         *,
         fresh: bool = False,
         layout: str = "contiguous",
+        prepared: bool = False,
         arrays: dict[str, NDArray[Any]] | None = None,
+        varies: bool = False,
         **options: Any,
     ) -> Answer:
-        """Call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``."""
+        """Call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``.
+
+        ``varies`` says that its arrays are made for this dtype; it saves time only.
+        """
         p = problem or self.problem
         arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
         if p.keep is not None:
@@ -167,10 +165,10 @@ class Case:
             arguments["values"] = p.values
         arguments |= arrays or {}
         options = {"beta": p.beta, **options}
-        key = (id(p), quantity, layout, tuple(sorted(options.items())))
+        key = (id(p), quantity, layout, prepared, tuple(sorted(options.items())))
         if not fresh and arrays is None and key in self.answers:
             return self.answers[key]
-        answer = self.ask(Call(quantity, self.dtype, arguments, options, layout))
+        answer = self.ask(Call(quantity, self.dtype, arguments, options, layout, prepared, varies))
         if arrays is None:
             self.answers[key] = answer
             self.held.append(p)

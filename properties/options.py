@@ -27,7 +27,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(cases=20, observed=3, digits=20, shrink_seconds=0.5, shrink_total=2.0),
+    "quick": Profile(cases=20, observed=3, digits=20, shrink_seconds=0.25, shrink_total=1.0),
     "default": Profile(cases=100, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
     "thorough": Profile(cases=1000, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0),
 }

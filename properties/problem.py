@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec import reference
-from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
+from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 from hopspec.reference import Enclosed, Solution, solve
 from hopspec.types import Exact
 
@@ -75,6 +75,19 @@ class Problem:
         arrays = [self.query, self.memory] + ([] if self.values is None else [self.values])
         order = (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)
         return tuple(f.name for f in order if all(fits(a, f) for a in arrays))
+
+    @cached_property
+    def grain(self) -> Format:
+        """The format of the numbers that all of ``formats`` share, so that one oracle serves every dtype."""
+        shared = [FORMATS[name] for name in self.formats]
+        precision, emin = min(f.precision for f in shared), max(f.emin for f in shared)
+        return Format("shared", precision, emin, min(f.emax for f in shared))
+
+    @cached_property
+    def kept(self) -> Mask:
+        """Which memories each query sees, ``[L, N]``."""
+        shape = (self.query.shape[0], self.memory.shape[0])
+        return np.ones(shape, dtype=np.bool_) if self.keep is None else np.broadcast_to(self.keep, shape)
 
     @cached_property
     def solution(self) -> Solution:

@@ -19,12 +19,15 @@ def _without(p: Problem, keep_rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -
     return p.but(memory=p.memory[keep_rows], keep=keep, values=values)
 
 
-def _candidates(p: Problem) -> Iterator[Problem]:
-    """Simpler problems, the boldest first."""
-    count, (n, d) = p.query.shape[0], p.memory.shape
+def _fewer_queries(p: Problem) -> Iterator[Problem]:
+    count = p.query.shape[0]
     for row in range(count if count > 1 else 0):
         keep = p.keep[row : row + 1] if p.keep is not None and p.keep.ndim == 2 else p.keep
         yield p.but(query=p.query[row : row + 1], keep=keep)
+
+
+def _fewer_memories(p: Problem) -> Iterator[Problem]:
+    n = p.memory.shape[0]
     size = n // 2
     while size >= 1:
         for start in range(0, n, size):
@@ -32,10 +35,16 @@ def _candidates(p: Problem) -> Iterator[Problem]:
             if len(rest) and len(rest) < n:
                 yield _without(p, rest)
         size //= 2
+
+
+def _narrower(p: Problem) -> Iterator[Problem]:
+    d = p.memory.shape[1]
     for column in range(d if d > 1 else 0):
         rest = np.delete(np.arange(d), column)
-        values = p.values
-        yield p.but(query=p.query[:, rest], memory=p.memory[:, rest], values=values)
+        yield p.but(query=p.query[:, rest], memory=p.memory[:, rest])
+
+
+def _plainer(p: Problem) -> Iterator[Problem]:
     if p.steps > 1:
         yield p.but(steps=p.steps - 1)
     simple = math.ldexp(1.0, math.frexp(p.beta)[1]) if p.beta > 0 and math.isfinite(p.beta) else p.beta
@@ -44,13 +53,27 @@ def _candidates(p: Problem) -> Iterator[Problem]:
             yield p.but(beta=beta)
     for name in ("query", "memory"):
         array = getattr(p, name)
-        for change in (np.rint(array), np.rint(array * 4) / 4, np.rint(array * 64) / 64):
+        for change in (
+            np.zeros_like(array),
+            np.rint(array),
+            np.rint(array * 4) / 4,
+            np.rint(array * 64) / 64,
+        ):
             if not np.array_equal(change, array):
                 yield p.but(**{name: change})
+
+
+def _sparser(p: Problem) -> Iterator[Problem]:
+    for name in ("query", "memory"):
+        array = getattr(p, name)
         for at in zip(*np.nonzero(array), strict=True):
             zeroed = array.copy()
             zeroed[at] = 0.0
             yield p.but(**{name: zeroed})
+
+
+# The boldest first.
+STAGES = (_fewer_queries, _fewer_memories, _narrower, _plainer, _sparser)
 
 
 def _rank(p: Problem) -> tuple[float, ...]:
@@ -67,13 +90,23 @@ def reduce_problem(problem: Problem, still_breaks: Callable[[Problem], bool], se
         seconds: when to stop looking.
     """
     end = time.monotonic() + seconds
-    improved = True
-    while improved and time.monotonic() < end:
-        improved = False
-        for candidate in _candidates(problem):
-            if time.monotonic() >= end:
-                break
-            if _rank(candidate) < _rank(problem) and still_breaks(candidate):
-                problem, improved = candidate, True
-                break
+    before = None
+    while before is not problem:
+        before = problem
+        for stage in STAGES:
+            # What has succeeded once is tried again at once, on the smaller problem.
+            while (smaller := _first(stage(problem), problem, still_breaks, end)) is not None:
+                problem = smaller
     return problem
+
+
+def _first(
+    candidates: Iterator[Problem], problem: Problem, still_breaks: Callable[[Problem], bool], end: float
+) -> Problem | None:
+    """The first candidate that is smaller and still breaks, None if there is none in time."""
+    for candidate in candidates:
+        if time.monotonic() >= end:
+            return None
+        if _rank(candidate) < _rank(problem) and still_breaks(candidate):
+            return candidate
+    return None

@@ -24,12 +24,13 @@ __all__ = ["as_json", "print_report", "reproduction", "write_json"]
 
 DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
 REFERENCES = {
-    "retrieve": "update",
-    "log_normalizer": "log_normalizer",
-    "energy": "energy",
-    "association": "association",
-    "settle": "settle",
-    "certify": "certify",
+    "retrieve": ("update",),
+    "log_normalizer": ("log_normalizer",),
+    "energy": ("energy",),
+    "association": ("association",),
+    "evaluate": ("update", "log_normalizer", "energy"),
+    "settle": ("settle",),
+    "certify": ("certify",),
 }
 # Narrower terminals show the ids of the clauses only.
 TITLES_FROM = 125
@@ -116,13 +117,16 @@ def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu")
     if p.keep is not None:
         lines.append(f"keep = torch.tensor({p.keep.tolist()!r}, device={device!r})")
         extra += ", keep=keep"
-    if p.values is not None:
-        lines.append(f"values = torch.tensor({_literal(p.values.tolist())}, dtype=torch.float64).to(**put)")
-        extra += ", values=values"
     if quantity == "settle":
         extra += f", eps={p.eps!r}, max_steps={p.max_steps}"
-    lines.append(f"print(resolve({target!r}).{quantity}(query, memory, {extra}))")
-    lines.append(f"print(hopspec.reference.{REFERENCES[quantity]}(query, memory, {extra}))")
+    reading = ""
+    if p.values is not None:
+        lines.append(f"values = torch.tensor({_literal(p.values.tolist())}, dtype=torch.float64).to(**put)")
+        reading = ", values=values"
+    lines.append(f"print(resolve({target!r}).{quantity}(query, memory, {extra}{reading}))")
+    for name in REFERENCES[quantity]:
+        taken = reading if name == "update" else ""
+        lines.append(f"print(hopspec.reference.{name}(query, memory, {extra}{taken}))")
     return "\n".join(lines)
 
 

@@ -12,6 +12,9 @@ from hopspec.properties.problem import Problem
 
 __all__ = ["Cell", "Failure", "Report", "Verdict"]
 
+# Failing cases after which a claimed clause is given no more: its verdict stands.
+ENOUGH = 5
+
 
 class Verdict(enum.Enum):
     """What is said of one clause, implementation and dtype."""
@@ -65,6 +68,11 @@ class Cell:
     worst: float = 0.0
     broken: int = 0
     failure: Failure | None = None
+
+    @property
+    def wanting(self) -> bool:
+        """Whether another case could change the verdict, or show the failure on a smaller problem."""
+        return self.cases < self.needed and (bool(self.unclaimed) or self.broken < ENOUGH)
 
     @property
     def verdict(self) -> Verdict:

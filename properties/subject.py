@@ -55,7 +55,7 @@ class Subject:
 
     def foresee_again(self, dtype: str) -> None:
         """Expect the calls since the last time once more, in another dtype."""
-        again = [replace(call, dtype=dtype) for call in self.asked]
+        again = [replace(call, dtype=dtype) for call in self.asked if not call.varies]
         self.asked.clear()
         if not self.stopped:
             self.host.foresee(again)

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 
-import hypothesis
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase
 
 from hopspec.formats import FORMATS
+from hopspec.properties import families
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.digits import CORRUPTIONS, digit_problems
-from hopspec.properties.families import FAMILIES, problems
+from hopspec.properties.families import FAMILIES, LEVELS
 from hopspec.properties.models import JUDGED
 from hopspec.properties.problem import Problem, fits, round_to
 from hopspec.properties.strategies import GRAINS, KINDS, MASKS, SPREADS
 
 
 def drawn(family: str, count: int, seed: int = 0) -> list[Problem]:
-    found: list[Problem] = []
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @hypothesis.given(problems(family))
-    def collect(problem: Problem) -> None:
-        found.append(problem)
-
-    collect()
-    return found
+    return [families.drawn(family, seed, number) for number in range(count)]
 
 
 def test_every_regime_occurs() -> None:
@@ -63,6 +47,7 @@ def test_weights_are_mixed_in_many_problems() -> None:
     [
         ("masked", MASKS),
         ("extreme", ("huge", "huge-query", "huge-memory", "huge-beta", "norm-1e20", "tiny", "cancelling")),
+        ("parts", (*LEVELS, "none", "part", "all-but-one-part", "scattered")),
         ("any-beta", ("negative", "zero", "tiny", "small", "large", "negative-large")),
     ],
 )
@@ -78,6 +63,16 @@ def test_inputs_are_exact_in_some_dtype(family: str) -> None:
         assert "float64" in problem.formats
         assert np.isfinite(problem.query).all()
         assert np.isfinite(problem.memory).all()
+
+
+def test_parts_differ_in_every_way() -> None:
+    found = drawn("parts", 150)
+    sums = [p.solution.log_normalizer.hi for p in found]
+    vanishing = [((p.solution.weights < 1e-40) & p.solution.kept).any() for p in found]
+    mixed = [((p.solution.weights > 0.05).sum(axis=1) >= 2).any() for p in found]
+    assert sum(np.abs(s).max() > 1000 for s in sums) > 5
+    assert sum(vanishing) > 10
+    assert sum(mixed) > 40
 
 
 def test_every_check_has_a_family() -> None:
