@@ -48,7 +48,8 @@ class _Step:
         new: the states after.
         log_normalizer: that of the states before.
         residual: length of the step.
-        gap: 0 exactly where the state has come back to an earlier one.
+        gap: 0 exactly where the state has come back to an earlier one, or None where that would be the one
+            before.
     """
 
     number: int
@@ -56,16 +57,12 @@ class _Step:
     new: Tensor
     log_normalizer: Tensor
     residual: Tensor
-    gap: Tensor
+    gap: Tensor | None
 
     def goes_on(self, eps: float) -> Tensor:
         """Which queries need another step; a state that is not finite has made its residual NaN."""
-        return (self.residual > eps) & (self.gap != 0)
-
-    def last(self) -> _Last:
-        """What is known of queries of which it was the last step."""
-        steps = torch.full_like(self.residual, self.number, dtype=torch.int64)
-        return _Last(self.new, self.residual, _length(self.old), self.log_normalizer, steps, self.gap)
+        goes_on = self.residual > eps
+        return goes_on if self.gap is None else goes_on & (self.gap != 0)
 
 
 def iterate(problem: Problem | PlainProblem, start: Tensor, eps: float, max_steps: int) -> Ended:
@@ -86,22 +83,22 @@ def iterate(problem: Problem | PlainProblem, start: Tensor, eps: float, max_step
     # Where all queries share one memory, those that ended leave the work; elsewhere they are only masked.
     shared = isinstance(problem, PlainProblem) or problem.shared
     last = (_leaving if shared else _masked)(_Walk(problem, start), eps, max_steps)
-    status = torch.full_like(last.steps, int(Status.MAX_STEPS))
-    status.masked_fill_(last.gap == 0, int(Status.STALLED))
+    # A query that ended before its time, and neither way below, has come back to an earlier state.
+    status = torch.full_like(last.steps, int(Status.STALLED))
+    status.masked_fill_(last.steps == max_steps, int(Status.MAX_STEPS))
     status.masked_fill_(~(last.residual < math.inf), int(Status.NONFINITE))
     status.masked_fill_(last.residual <= eps, int(Status.CONVERGED))
     return Ended(last.state, last.residual, last.length, last.log_normalizer, last.steps, status)
 
 
 class _Last(NamedTuple):
-    """The last steps of queries: the states after, and the rest as in :class:`Ended` and :class:`_Step`."""
+    """The last steps of queries; fields as in :class:`Ended`."""
 
     state: Tensor
     residual: Tensor
     length: Tensor
     log_normalizer: Tensor
     steps: Tensor
-    gap: Tensor
 
 
 def _leaving(walk: _Walk, eps: float, max_steps: int) -> _Last:
@@ -123,26 +120,30 @@ def _leaving(walk: _Walk, eps: float, max_steps: int) -> _Last:
             _Last(
                 step.new.index_select(0, gone),
                 step.residual.index_select(0, gone),
-                _length(step.old.index_select(0, gone)),
+                walk.length(step.old.index_select(0, gone)),
                 step.log_normalizer.index_select(0, gone),
                 torch.full_like(gone, step.number),
-                step.gap.index_select(0, gone),
             )
         )
         rows = rows.index_select(0, stay)
         walk.keep(stay)
-    place = torch.cat(left).argsort()
+    ended = torch.cat(left)
+    place = torch.empty_like(ended).index_copy_(0, ended, torch.arange(len(ended), device=ended.device))
     return _Last(*(torch.cat(fields).index_select(0, place) for fields in zip(*parts, strict=True)))
 
 
 def _masked(walk: _Walk, eps: float, max_steps: int) -> _Last:
+    def made(step: _Step) -> _Last:
+        steps = torch.full_like(step.residual, step.number, dtype=torch.int64)
+        return _Last(step.new, step.residual, walk.length(step.old), step.log_normalizer, steps)
+
     step = walk.step()
-    last = step.last()
+    last = made(step)
     active = step.goes_on(eps)
     while step.number < max_steps and bool(active.any()):
         step = walk.step()
         chosen = (active.unsqueeze(-1), *(active,) * (len(last) - 1))
-        last = _Last(*map(torch.where, chosen, step.last(), last))
+        last = _Last(*map(torch.where, chosen, made(step), last))
         active &= step.goes_on(eps)
     return last
 
@@ -161,7 +162,9 @@ class _Walk:
         self._problem = problem
         self._state = self._anchor = start
         self._number = 0
+        # Large tensors made and freed in every step cost as much again as what is done with them.
         self._scratch = torch.empty_like(start, memory_format=torch.contiguous_format)
+        self._wide = torch.empty_like(self._scratch, dtype=torch.float64)
         # From the second step on a state lies in the hull of the memory, so one look serves all steps.
         self._safe = isinstance(problem, PlainProblem) or hull_is_safe(problem)
 
@@ -176,7 +179,7 @@ class _Walk:
         new, log_normalizer = self._update(old)
         residual = self._residual(new, old)
         # Differences of equal states only are 0, and unlike their squares none vanishes in a sum of sizes.
-        gap = residual
+        gap = None
         if self._anchor is not old:
             gap = torch.linalg.vector_norm(torch.sub(new, self._anchor, out=self._scratch), 1, dim=-1)
         self._state = new
@@ -189,8 +192,14 @@ class _Walk:
         anchored = self._anchor is self._state
         self._state = self._state.index_select(0, rows)
         self._anchor = self._state if anchored else self._anchor.index_select(0, rows)
-        self._scratch = self._scratch[: rows.shape[0]]
+        self._scratch, self._wide = self._scratch[: rows.shape[0]], self._wide[: rows.shape[0]]
         self._problem = self._problem.select(rows)
+
+    def length(self, states: Tensor) -> Tensor:
+        """Euclidean length of some of the states, float64 ``[..., L]``; inf where squares are too large."""
+        wide = self._wide if self._wide.dim() > 2 else self._wide[: states.shape[0]]
+        length: Tensor = torch.linalg.vector_norm(wide.copy_(states), dim=-1)
+        return length
 
     def _update(self, state: Tensor) -> Attended:
         if not isinstance(self._problem, PlainProblem):
@@ -200,19 +209,13 @@ class _Walk:
         return attended
 
     def _residual(self, new: Tensor, old: Tensor) -> Tensor:
-        residual = _distance(new, old, self._scratch)
+        residual = _distance(new, old, self._scratch, self._wide)
         if isinstance(self._problem, PlainProblem):
             return residual
         if self._problem.memory.rows.shape[-2] == 0:
             return torch.zeros_like(residual)
         kept = self._problem.any_kept
         return residual if kept is None else residual.masked_fill(~kept, 0.0)
-
-
-def _length(rows: Tensor) -> Tensor:
-    """Euclidean length of each row, float64 ``[..., L]``; inf where the squares are too large for it."""
-    length: Tensor = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
-    return length
 
 
 def _at_most(number: float, dtype: torch.dtype) -> float:
@@ -223,7 +226,7 @@ def _at_most(number: float, dtype: torch.dtype) -> float:
     return rounded.item()
 
 
-def _distance(new: Tensor, old: Tensor, scratch: Tensor) -> Tensor:
+def _distance(new: Tensor, old: Tensor, scratch: Tensor, wide: Tensor) -> Tensor:
     """Euclidean distance of each pair of rows, ``[..., L]``, without overflow on the way."""
     accumulation = accumulation_dtype(new.dtype)
     if accumulation == new.dtype:
@@ -231,7 +234,7 @@ def _distance(new: Tensor, old: Tensor, scratch: Tensor) -> Tensor:
     else:
         difference = new.to(accumulation) - old.to(accumulation)
     if accumulation != torch.float64:
-        length: Tensor = torch.linalg.vector_norm(difference, dim=-1, dtype=torch.float64)
+        length: Tensor = torch.linalg.vector_norm(wide.copy_(difference), dim=-1)
         return length.to(accumulation)
     if difference.shape[-1] == 0:
         return difference.sum(-1)

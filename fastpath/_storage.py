@@ -55,7 +55,7 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) ->
     metadata[_DIGEST] = _digest(metadata, stored)
     # Links are followed, as they would be by writing to the file.
     target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    draft = target.with_name(f".hopspec-{secrets.token_hex(8)}")
     draft.touch(exist_ok=False)
     mode = stat.S_IMODE((target if target.exists() else draft).stat().st_mode)
     try:

@@ -79,15 +79,20 @@ def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement
 def _worst(what: str, actual: Array, expected: Array, error: Array, bound: Array) -> Judgement | None:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.where(error == 0, 0.0, error / bound)
-    inside = np.broadcast_to(np.isfinite(bound), ratio.shape)
+    inside = _spread(np.isfinite(bound), ratio.shape)
     count = int(np.count_nonzero(inside))
     if count == 0:
         return None
     ratio = np.where(inside, np.where(np.isnan(ratio), np.inf, ratio), -1.0)
     at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     index = "" if ratio.ndim == 0 else str([int(i) for i in at])
-    got, right, allowed = (float(np.broadcast_to(a, ratio.shape)[at]) for a in (actual, expected, bound))
+    got, right, allowed = (float(_spread(a, ratio.shape)[at]) for a in (actual, expected, bound))
     return Judgement(float(ratio[at]), f"{what}{index}", repr(got), repr(right), allowed, count)
+
+
+def _spread(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """``array`` in a shape it has in most cases, for ``np.broadcast_to`` takes longer than all the rest."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def require(what: str, condition: bool, got: Any, expected: Any) -> Judgement:

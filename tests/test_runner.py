@@ -125,6 +125,16 @@ def test_smallest_input_is_found_and_reproduces() -> None:
     assert exact.startswith("[[")
 
 
+def test_only_the_child_imports_torch() -> None:
+    code = (
+        "import sys; from hopspec.properties.runner import Options, verify; "
+        "options = Options(('fastpath',), dtypes=('float32',), profile='quick', clauses=('MHN-BND-2',)); "
+        "print(verify(options).exit_status, sorted({'torch', 'hypothesis'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "[]"]
+
+
 def test_same_seed_same_cases() -> None:
     first, second = run("right", in_process=True), run("right", in_process=True)
     assert [(c.check, c.cases, c.worst) for c in first.cells] == [
