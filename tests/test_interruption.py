@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import weakref
+from collections.abc import Iterator
 from multiprocessing import Pipe
 
 import pytest
@@ -13,6 +14,14 @@ import pytest
 from hopspec.properties import interruption
 from hopspec.properties.options import Options
 from hopspec.properties.part import Part
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A program started in the background of a shell ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:

@@ -221,6 +221,8 @@ _LAYOUT = "a matter of storage, and a vector has none"
 _CALLS = "shows between two calls, or in what a call refuses"
 _SHAPES = "needs leading dimensions; a vector is one problem"
 _SETTLING = "several steps have no correctly rounded answer"
+_PARTS = "merges parts of the memory, which no model of the vectors does"
+_EVALUATION = "several results of one call, and a vector asks for one"
 _TRUNCATED = "arithmetic in p bits, which no format is"
 # Planted faults that no vector can be for, and why.
 FAULTS_WITHOUT_VECTORS: dict[str, str] = {
@@ -252,4 +254,36 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
     "quotient-in-half-the-bits": _TRUNCATED,
     "fixed-point-exp": _TRUNCATED,
     "at-most-twenty-four-bits": _TRUNCATED,
+    **dict.fromkeys(("shortcut-for-one-query", "split-sums-for-many-queries"), _CALLS),
+    **dict.fromkeys(
+        (
+            "empty-part-takes-part",
+            "largest-part-only",
+            "last-part-dropped",
+            "part-log-normalizers-in-half",
+            "parts-added-up",
+            "parts-averaged",
+            "parts-to-the-base-two",
+            "parts-weighted-by-count",
+            "parts-without-maximum",
+        ),
+        _PARTS,
+    ),
+    **dict.fromkeys(
+        (
+            "bad-value-spoils-energy",
+            "empty-rows-evaluate-to-zero",
+            "energy-of-next-state",
+            "evaluates-first-beta",
+            "evaluates-in-single",
+            "evaluates-length-of-masked",
+            "evaluates-lse",
+            "evaluates-memory-not-values",
+            "evaluation-hides-nan",
+            "length-of-values",
+            "normalizer-in-storage",
+            "stale-normalizer",
+        ),
+        _EVALUATION,
+    ),
 }
