@@ -222,6 +222,9 @@ def update_bound(
     moved = moved or perturbation(query, memory, beta, exact, model)
     source = memory if values is None else values
     kept, p, o = exact.kept, exact.weights, exact.state.hi
+    # The update itself lies this far from o, which matters where it is much smaller than the memories.
+    off = np.abs(exact.state.lo) + exact.state.radius
+    largest = np.abs(o) + off
     used = np.asarray(kept.any(axis=0))
     v = np.where(used[:, None], source, 0.0)
     n = moved.count[:, None].astype(np.float64)
@@ -233,11 +236,11 @@ def update_bound(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         size = np.abs(v)
         heavy = np.where(kept, p * moved.e, 0.0)
-        centred = _weighted_distances(heavy, kept, v, o)
+        centred = _weighted_distances(heavy, kept, v, o) + heavy.sum(axis=1, keepdims=True) * off
         sizes = np.where(kept, p * (1 + moved.e), 0.0) @ size
         total = kept.astype(np.float64) @ size
-        sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * np.abs(o)
-        sharp += (1 + gamma_v) * kappa * (total + n * np.abs(o))
+        sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * largest
+        sharp += (1 + gamma_v) * kappa * (total + n * largest)
         sharp += parts.underflow * (1 + mean_e) * (n + moved.blocks) * of.eta
         sharp = sharp / ((1 - gamma_s) * (1 - q))
         high, low = _extremes(kept, v)
@@ -247,7 +250,7 @@ def update_bound(
         hull += parts.hull_underflow * (n + moved.blocks) * of.eta * (1 + m)
         inner = np.where(q <= SHARP_LIMIT, np.fmin(sharp, hull), hull)
         inner += parts.least * (of.eta_s + 2 * of.eta)
-        bound = (1 + of.output_rounding) * inner + of.output_rounding * np.abs(o) + of.eta_s + 2 * of.eta
+        bound = (1 + of.output_rounding) * inner + of.output_rounding * largest + of.eta_s + 2 * of.eta
         refined = _refined(of, model, exact, moved, v)
         if refined is not None:
             bound = np.fmin(bound, refined)

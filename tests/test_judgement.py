@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hopspec.properties.judgement import all_of, compare
+from hopspec.properties.calls import Answer, Description
+from hopspec.properties.checks.energy import update_decreases_energy
+from hopspec.properties.judgement import Case, all_of, compare
+from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Problem
 from hopspec.properties.report import as_json, print_report
 from hopspec.properties.results import Verdict
 from hopspec.properties.runner import Options, verify
-from hopspec.reference import Enclosed
-from hopspec.types import Exact
+from hopspec.reference import Enclosed, bounds
+from hopspec.types import Capabilities, Exact
 
 
 def known_to(radius: float) -> Enclosed:
@@ -89,3 +92,33 @@ def test_a_run_that_decides_nothing_does_not_pass(monkeypatch: pytest.MonkeyPatc
     with console.capture() as captured:
         print_report(report, console)
     assert "cases undecided" in captured.get()
+
+
+def test_bounds_know_that_the_centre_of_an_enclosure_is_not_the_number() -> None:
+    # exp(-128) is below the reach of the enclosure, whose centre is 0. PyTorch's kernel for strange strides
+    # multiplies query and memory by the root of beta first, and so gives:
+    actual = np.array([[1.0, 2.572209372642342e-56]])
+    problem = Problem(np.array([[1.0, 0.0]]), np.eye(2), 128.0)
+    exact = problem.solution
+    assert exact.state.hi[0, 1] == 0
+    allowed = bounds.update_bound(problem.query, problem.memory, 128.0, exact, MODELS["any-float64"])
+    judged = compare("update", actual, exact.state, allowed)
+    assert judged is not None
+    assert (judged.holds, judged.undecided) == (True, 0)
+
+
+def test_a_fall_of_the_energy_much_smaller_than_an_ulp_of_the_state() -> None:
+    memory = np.ones((31, 1))
+    memory[15] = 0.5
+    problem = Problem(np.array([[1.0]]), memory, 31.438596725463867)
+    description = Description("rounded", ("retrieve",), Capabilities(dtypes=("float64",)), (), {})
+    case = Case(
+        problem,
+        "float64",
+        description,
+        MODELS["any-float64"],
+        lambda _: Answer((problem.solution.state.hi,), ("float64",)),
+    )
+    judged = update_decreases_energy(case)
+    assert judged is not None
+    assert judged.holds

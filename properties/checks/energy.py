@@ -72,10 +72,14 @@ def update_decreases_energy(case: Case) -> Judgement | None:
     if after is None:
         return None
     fall = (before.hi - after.hi) + (before.lo - after.lo)
-    needed = np.square(length(first.query - first.solution.state.hi)) / 2
+    exact = first.solution.state
+    # A step may be much shorter than the state is long: its float64 is not enough.
+    step = length((first.query - exact.hi) - exact.lo)
+    needed = np.square(step) / 2
     allowed = np.square(length(update_bound(case))) / 2
-    slack = 4 * first.query.shape[1] * EPS64 * (needed + np.square(length(got - first.solution.state.hi)))
-    slack = slack + 4 * EPS64 * np.abs(fall) + before.radius + after.radius
+    doubt = EPS64 * step + length(exact.radius) + EPS64 * length(exact.lo)
+    slack = 4 * first.query.shape[1] * EPS64 * (needed + np.square(length(got - exact.hi)))
+    slack = slack + 4 * EPS64 * np.abs(fall) + before.radius + after.radius + 2 * doubt * (step + doubt)
     return within("fall of E", np.minimum(fall, needed), needed, allowed + slack)
 
 
