@@ -35,7 +35,6 @@ from hopspec.fastpath._attend import Problem
 from hopspec.fastpath._energy import LARGE_ENTRY, SMALL_LOGITS, energy_of
 from hopspec.fastpath._iterate import Ended
 from hopspec.fastpath._plain import PlainProblem
-from hopspec.fastpath._stored import half_squares
 
 _UNIT = 2.0**-24
 
@@ -45,11 +44,12 @@ def settled_energy(problem: Problem, ended: Ended) -> Tensor:
     memory = problem.memory
     if not ended.residual.numel() or not memory.rows.shape[-2]:
         return energy_of(problem, ended.state)
-    excess = ended.log_normalizer.double() - _log_count(memory.count, memory.keep, memory.rows.shape[-2])
+    memories = memory.rows.shape[-2]
+    log_count = math.log(memories) if memory.keep is None else memory.count.log()
     energy, precise = _carried(
         ended,
-        excess,
-        memory.rows.shape[-2],
+        ended.log_normalizer.double() - log_count,
+        memories,
         memory.half_farthest,
         memory.largest.unsqueeze(-1),
         problem.reach.unsqueeze(-1),
@@ -67,20 +67,16 @@ def settled_energy(problem: Problem, ended: Ended) -> Tensor:
 
 def carried_energy(problem: PlainProblem, ended: Ended) -> tuple[Tensor, Tensor]:
     """Energies of the states returned, and which of them are precise enough, both ``[L]``."""
-    rows, stored, keep = problem.memory[0, 0], problem.stored, problem.keep
-    if keep is None:
-        count = None
-        half_farthest = half_squares(rows).amax() if stored is None else stored.half_farthest
-    else:
-        count = keep.sum(-1, dtype=torch.float64)
-        halves = half_squares(rows) if stored is None else stored.half_squares
-        half_farthest = halves.where(keep, 0.0).amax(-1)
-    excess = ended.log_normalizer.double() - _log_count(count, keep, rows.shape[0])
-    return _carried(ended, excess, rows.shape[0], half_farthest, problem.largest, problem.reach, problem.beta)
-
-
-def _log_count(count: Tensor | None, keep: Tensor | None, memories: int) -> float | Tensor:
-    return math.log(memories) if keep is None or count is None else count.log()
+    excess = ended.log_normalizer.double() - problem.log_count()
+    return _carried(
+        ended,
+        excess,
+        problem.memory.shape[2],
+        problem.half_farthest(),
+        problem.largest,
+        problem.reach,
+        problem.beta,
+    )
 
 
 def _carried(
