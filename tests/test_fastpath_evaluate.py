@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ from hopspec.fastpath import (
 from hopspec.reference import bounds
 from hopspec.types import Evaluated
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 MODELS = {model.storage.name: model for model in DESCRIPTOR.accuracy}
 
@@ -34,15 +35,6 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if name == "eager":
         monkeypatch.setattr(_flash, "FLASH", None)
     return name
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small problems wait longer for a second thread than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

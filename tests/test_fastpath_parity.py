@@ -1,13 +1,14 @@
 """The fast path against plain float64 formulas, on both of its kernels."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
 from hopspec.fastpath import Memory, _attend, _flash, association, energy, log_normalizer, retrieve
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Relative to the largest stored number: storage, exponential and accumulation errors of each dtype together.
@@ -21,15 +22,6 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     if name == "eager":
         monkeypatch.setattr(_flash, "FLASH", None)
     return name
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small problems wait longer for a second thread than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def dense(

@@ -1,7 +1,6 @@
 """Settling: where each query stops, and what is reported of it."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,17 +9,10 @@ from torch import Tensor
 from hopspec.fastpath import Memory, _arguments, _attend, _iterate, energy, retrieve, settle
 from hopspec.types import Settled, Status
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 FIELDS = ("state", "energy", "residual", "steps", "status")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small problems wait longer for a second thread than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

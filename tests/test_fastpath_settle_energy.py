@@ -1,7 +1,6 @@
 """The energy of a settled state, carried over its last step instead of computed anew."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,18 +12,11 @@ from hopspec.fastpath._carry import longest_step
 from hopspec.fastpath.descriptor import ACCURACY
 from hopspec.reference import bounds
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MODEL = next(model for model in ACCURACY if model.name == "fastpath-float32")
 WIDE = next(model for model in ACCURACY if model.name == "fastpath-float64")
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small problems wait longer for a second thread than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,6 +1,5 @@
 """How often settling looks at its results: each look makes a device wait for the host."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +8,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hopspec.fastpath import _flash, _iterate, settle
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LOOKS = {
     torch.ops.aten._local_scalar_dense.default,
@@ -35,15 +36,6 @@ class Looks(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """An update begins."""
         self.before.append(self.now)
         self.now = 0
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small problems wait longer for a second thread than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int, *shape: int) -> Tensor:
