@@ -11,15 +11,16 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+THIRD_PIP := .venv-third/bin/python -m pip --disable-pip-version-check
 EDITABLE := --editable . --no-deps --no-index --no-build-isolation --config-settings editable_mode=strict
 # torch and what it needs besides itself; the rest of its requirements come from the index that torch comes from.
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
 
-.PHONY: help install verify test lint types clean
+.PHONY: help install verify test lint types kill alarm mutants third-party clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -52,7 +53,27 @@ types: install  ## type-check the package and the tests
 	$(BIN)/mypy --strict -p hopspec
 	$(BIN)/mypy --strict tests
 
+kill: install  ## kill every planted fault, 20 seeds, and write the kill matrix; goes on where it was interrupted
+	$(BIN)/hopspec kill $(if $(ARGS),$(ARGS),--page docs/kill-matrix.md)
+
+alarm: install  ## judge right implementations over a million cases; goes on where it was interrupted
+	$(BIN)/hopspec alarm $(ARGS)
+
+mutants: install  ## change the reference and the properties in small ways the tests must notice, in build/mutants
+	$(PIP) install --quiet --constraint constraints.txt 'cosmic-ray>=8.7'
+	$(BIN)/python tests/mutants/run.py $(ARGS)
+
+# An environment of its own: what third parties bring along must not change what the tests run on.
+third-party:  ## verify implementations nobody here wrote, in .venv-third, and write docs/third-party.md
+	test -d .venv-third || $(PYTHON) -m venv .venv-third
+	$(THIRD_PIP) install --constraint constraints.txt setuptools
+	$(if $(TORCH_INDEX),$(THIRD_PIP) install --constraint constraints.txt $(TORCH_NEEDS))
+	$(if $(TORCH_INDEX),$(THIRD_PIP) install --index-url '$(TORCH_INDEX)' '$(TORCH)')
+	$(THIRD_PIP) install --constraint constraints.txt --no-build-isolation \
+	  --config-settings editable_mode=strict --editable '.[third-party]'
+	.venv-third/bin/python -m hopspec.properties.adapters --data docs/third-party.json --page docs/third-party.md $(ARGS)
+
 clean:  ## remove .venv and everything generated
-	rm -rf .venv build dist hopspec.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	rm -f .coverage .coverage.* hopspec-report.json
+	rm -rf .venv .venv-third build dist hopspec.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f .coverage .coverage.* hopspec-report.json hopspec-kills.jsonl hopspec-alarms.jsonl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,10 @@ class Undecided(ArithmeticError):  # noqa: N818  (neither a pass nor a failure)
     """The exact answer is not known well enough to say whether an error is within its bound."""
 
 
+def _perturbation(p: Problem, model: AccuracyModel) -> bounds.Perturbation:
+    return bounds.perturbation(p.query, p.memory, p.beta, p.solution, model, p.bias)
+
+
 class _Quantity(NamedTuple):
     clause: str
     exact: Callable[[Problem], Enclosed | None]
@@ -30,12 +34,16 @@ _QUANTITIES = {
     "retrieve": _Quantity(
         "MHN-BND-2",
         lambda p: p.solution.state,
-        lambda p, m: bounds.update_bound(p.query, p.memory, p.beta, p.solution, m, p.values),
+        lambda p, m: bounds.update_bound(
+            p.query, p.memory, p.beta, p.solution, m, p.values, _perturbation(p, m)
+        ),
     ),
     "log_normalizer": _Quantity(
         "MHN-BND-3",
         lambda p: p.solution.log_normalizer,
-        lambda p, m: bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, m),
+        lambda p, m: bounds.log_normalizer_bound(
+            p.query, p.memory, p.beta, p.solution, m, _perturbation(p, m)
+        ),
     ),
     "energy": _Quantity(
         "MHN-BND-4",
@@ -46,9 +54,9 @@ _QUANTITIES = {
 
 
 def retrieval_problem(
-    query: Any, memory: Any, *, beta: float, keep: Any = None, values: Any = None
+    query: Any, memory: Any, *, beta: float, keep: Any = None, values: Any = None, bias: Any = None
 ) -> Problem:
-    """The inputs of one retrieval, for :func:`assert_within`.
+    """The inputs of one retrieval, or of one head of attention, for :func:`assert_within`.
 
     Args:
         query: state patterns, ``[L, d]``: PyTorch tensors on any device, NumPy arrays, or nested lists.
@@ -56,6 +64,8 @@ def retrieval_problem(
         beta: inverse temperature, any finite number.
         keep: True where a memory takes part, ``[N]`` or ``[L, N]``; None keeps all (clause MHN-MSK-1).
         values: what is read out, ``[N, dv]``; None reads the memory (clause MHN-UPD-4).
+        bias: what is added to the logits, ``[L, N]``, ``-inf`` where a memory takes no part (clause
+            MHN-ATT-1).
 
     Raises:
         ValueError: if shapes do not fit together; leading dimensions are compared one matrix at a time.
@@ -82,7 +92,10 @@ def retrieval_problem(
         raise ValueError(
             f"keep must have shape [{x.shape[0]}] or {[q.shape[0], x.shape[0]]}, got {list(mask.shape)}"
         )
-    return Problem(q, x, float(beta), mask, arrays.get("values"))
+    added = None if bias is None else _image(bias)
+    if added is not None and added.shape != (q.shape[0], x.shape[0]):
+        raise ValueError(f"bias must have shape {[q.shape[0], x.shape[0]]}, got {list(added.shape)}")
+    return Problem(q, x, float(beta), mask, arrays.get("values"), bias=added)
 
 
 def assert_within(
@@ -131,6 +144,8 @@ def assert_within(
     if not isinstance(model, AccuracyModel):
         model = loosest(name) if model is None else model_named(model, name)
     exact = of.exact(problem)
+    if exact is None and problem.bias is not None:
+        raise ValueError(f"{quantity} is not defined for attention with a bias")
     if exact is None:
         raise ValueError(f"{quantity} is defined for positive beta only, got beta = {problem.beta}")
     got = _image(actual)

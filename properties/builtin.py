@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hopspec.properties.adapters.registry import THIRD_PARTIES
+
 __all__ = ["BUILTIN", "FAULT_PREFIX"]
 
 BUILTIN: dict[str, str] = {
@@ -11,5 +13,6 @@ BUILTIN: dict[str, str] = {
     "reference": "hopspec.properties.peers:REFERENCE",
     "torch-sdpa": "hopspec.properties.peers:TORCH_SDPA",
     "torch-eager": "hopspec.properties.peers:TORCH_EAGER",
-}
+    "torch-tree": "hopspec.properties.peers:TORCH_TREE",
+} | {third.name: third.path for third in THIRD_PARTIES}
 FAULT_PREFIX = "fault:"

@@ -35,6 +35,7 @@ class Call:
         prepared: whether memory, values and mask are prepared first (clause MHN-DOM-10). Two more arguments
             are then possible: ``earlier``, queries asked of the prepared memory before, and ``changed``, what
             is written into the memory in between.
+        story: what happens around the call, a name in :data:`hopspec.properties.stories.STORIES`; "" for nothing.
         varies: whether other dtypes are asked something else, so that this call does not foretell theirs.
     """
 
@@ -45,12 +46,13 @@ class Call:
     layout: str = "contiguous"
     prepared: bool = False
     varies: bool = False
+    story: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for calls that ask the same, bit for bit."""
         arrays = ((name, a.shape, a.dtype.str, a.tobytes()) for name, a in self.arguments.items())
-        return self.quantity, self.dtype, self.layout, self.prepared, *arrays, *self.options.items()
+        return self.quantity, self.dtype, self.layout, self.prepared, self.story, *arrays, *self.options.items()
 
 
 @dataclass(frozen=True)
@@ -87,27 +89,29 @@ class Broken(Exception):  # noqa: N818  (a verdict on the implementation, not an
     """The implementation did not give a usable answer.
 
     Args:
-        kind: ``raised``, ``shape``, ``device``, ``crashed``, ``hung`` or ``stopped``.
+        kind: ``raised``, ``shape``, ``device``, ``crashed``, ``hung``, ``stopped`` or ``unlisted``.
         message: what happened, for a person.
+        asked: the problem and the arrays of a call of attention.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, asked: tuple[Any, Any] | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
+        self.asked = asked
 
 
 def expected_shape(call: Call) -> tuple[int, ...]:
     """Shape the clauses give the first array of the answer (clause MHN-DOM-2)."""
     query, memory = call.arguments["query"], call.arguments["memory"]
     lead = np.broadcast_shapes(query.shape[:-2], memory.shape[:-2])
-    for name, drop in (("values", 2), ("keep", 2)):
+    for name, drop in (("values", 2), ("keep", 2), ("bias", 2)):
         if name in call.arguments:
             lead = np.broadcast_shapes(lead, call.arguments[name].shape[:-drop])
     if "beta" in call.arguments:
         lead = np.broadcast_shapes(lead, call.arguments["beta"].shape)
     rows = (*lead, query.shape[-2])
-    if call.quantity in ("retrieve", "evaluate", "settle", "rounded"):
+    if call.quantity in ("retrieve", "evaluate", "settle", "rounded", "attention"):
         source = call.arguments.get("values", memory)
         return (*rows, source.shape[-1])
     if call.quantity == "association":

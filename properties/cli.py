@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hopspec.clauses import load_clauses
 from hopspec.lock import stale_links
+from hopspec.properties.adapters.command import show_implementations
 from hopspec.properties.bench.command import bench_app
 from hopspec.properties.builtin import BUILTIN
+from hopspec.properties.expectations import expect, read_expectations, unmatched
+from hopspec.properties.forms import FORMS, in_form
+from hopspec.properties.kills.command import alarm_command, kill_command
+from hopspec.properties.kills.search_command import search_command
+from hopspec.properties.model_table import models_command
 from hopspec.properties.models import JUDGED
 from hopspec.properties.production import verify_at
 from hopspec.properties.production_problem import parse_size
 from hopspec.properties.production_report import print_at, write_json_at
-from hopspec.properties.report import print_report, write_json
+from hopspec.properties.report import print_report
+from hopspec.properties.reporting.command import add_commands, wide_console, write_files
 from hopspec.properties.runner import PROFILES, Options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
 from hopspec.properties.vectors.command import vectors_app
 
 __all__ = ["app"]
 
-WIDTH = 140
 CALL_SECONDS = 20.0
+# Problems whose energy is followed where a report is written.
+DESCENTS = 3
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,14 +43,11 @@ app = typer.Typer(
 )
 app.add_typer(bench_app, name="bench")
 app.add_typer(vectors_app, name="vectors")
-
-
-def _console() -> Console:
-    """A console that keeps the whole table where output goes to a file or a pipe."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH)
-    return console
+app.command("kill")(kill_command)
+app.command("alarm")(alarm_command)
+app.command("search")(search_command)
+app.command("models")(models_command)
+add_commands(app)
 
 
 class _Display:
@@ -58,15 +63,40 @@ class _Display:
         self.progress.update(self.tasks[stage], completed=done, total=total)
 
 
+def _range(seeds: str) -> range:
+    """The seeds FIRST to END - 1.
+
+    Raises:
+        ValueError: if it is not two integers in ascending order.
+    """
+    first, _, end = seeds.partition(":")
+    try:
+        found = range(int(first), int(end))
+    except ValueError:
+        found = range(0)
+    if not found:
+        raise ValueError(f"seeds must be FIRST:END with FIRST < END, 0:8 for instance, got {seeds!r}")
+    return found
+
+
 @app.command("verify")
 def verify_command(
     implementations: Annotated[
         list[str], typer.Argument(help=f"Built-in name ({', '.join(BUILTIN)}) or package.module:function.")
     ],
+    form: Annotated[
+        str, typer.Option(help=f"What functions are called like: {', '.join(FORMS)}.")
+    ] = "retrieval",
     dtype: Annotated[list[str] | None, typer.Option(help="Verify this dtype only; may be repeated.")] = None,
     device: Annotated[str, typer.Option(help="Device the implementation runs on.")] = "cpu",
     examples: Annotated[int | None, typer.Option(min=1, help="Cases per property and dtype.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several seeds FIRST:END in place of one, 0:8 for 0 to 7.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default 2, for the thorough profile every core.")
+    ] = None,
     profile: Annotated[str, typer.Option(help=f"How much to do: {', '.join(PROFILES)}.")] = "default",
     model: Annotated[str | None, typer.Option(help="Accuracy model to judge under.")] = None,
     data: Annotated[str | None, typer.Option(help="Add problems on real data: digits.")] = None,
@@ -74,12 +104,23 @@ def verify_command(
         list[str] | None, typer.Option(help="Verify this clause only; may be repeated.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write it to this file as JUnit XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it to this file as a self-contained page.")] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="No child process, for debugging.")
     ] = False,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds one call may take; 20, or more with --at.")
     ] = None,
+    expected: Annotated[
+        Path | None, typer.Option(help="TOML file of expected failures: clause, reason, expiry date.")
+    ] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="End as soon as one claimed clause is broken, as it broke.")
+    ] = False,
+    no_shrink: Annotated[
+        bool, typer.Option("--no-shrink", help="Do not look for smaller failing inputs.")
+    ] = False,
     at: Annotated[
         list[str] | None,
         typer.Option(help="Only judge sampled queries at this production size, LxNxd; may be repeated."),
@@ -92,19 +133,36 @@ def verify_command(
 
     Exit status: 0 if every claimed clause holds, 1 if one is broken, 2 if the run could not be done.
     """
-    console = _console()
+    console = wide_console()
+    if form not in FORMS:
+        console.print(f"[red]unknown form {form!r}; expected one of {', '.join(FORMS)}[/]")
+        raise typer.Exit(2)
     unknown = [d for d in dtype or [] if d not in JUDGED]
     if unknown:
         console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(JUDGED)}[/]")
         raise typer.Exit(2)
+    try:
+        expectations = read_expectations(expected) if expected is not None else ()
+    except ValueError as error:
+        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(2) from None
     if data not in (None, "digits"):
         console.print(f"[red]unknown data {data!r}; expected digits[/]")
         raise typer.Exit(2)
+    if at and (junit is not None or html is not None):
+        console.print("[red]--at writes no JUnit report and no page, only --json[/]")
+        raise typer.Exit(2)
+    try:
+        range_of_seeds = range(seed, seed + 1) if seeds is None else _range(seeds)
+    except ValueError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        raise typer.Exit(2) from None
     options = Options(
-        targets=tuple(implementations),
+        targets=tuple(in_form(name, form) for name in implementations),
         dtypes=tuple(dtype or ()),
         device=device,
-        seed=seed,
+        seed=range_of_seeds.start,
+        seeds=len(range_of_seeds),
         profile=profile,
         examples=examples,
         model=model,
@@ -112,6 +170,10 @@ def verify_command(
         clauses=tuple(clause or ()),
         in_process=in_process,
         timeout=timeout or CALL_SECONDS,
+        shrink=not no_shrink,
+        jobs=jobs,
+        descents=DESCENTS if json is not None or html is not None else 0,
+        first=first,
     )
     columns = (
         TextColumn("{task.description}"),
@@ -135,10 +197,17 @@ def verify_command(
             write_json_at(outcome, json)
             console.print(f"report written to {json}")
         raise typer.Exit(outcome.exit_status)
+    report.complaints = [str(unmet) for unmet in expect(report, expectations)]
+    if not report.interrupted and not report.unusable:
+        report.complaints += [str(unmet) for unmet in unmatched(report, expectations)]
     print_report(report, console)
-    if json is not None:
-        write_json(report, json)
-        console.print(f"report written to {json}")
+    if report.stopped_at is not None:
+        cell = report.stopped_at
+        console.print(
+            f"ended at the first failure: [bold red]{cell.clause}[/] ({cell.check}), "
+            f"{cell.implementation}, {cell.dtype}"
+        )
+    write_files(report, console, json, junit, html)
     raise typer.Exit(report.exit_status)
 
 
@@ -154,7 +223,7 @@ def spec_command(
     A changed clause fails the tests until it is acknowledged: a person has then looked at every function and
     property tied to it.
     """
-    console = _console()
+    console = wide_console()
     load_links()
     clauses = load_clauses()
     if not words:
@@ -175,6 +244,12 @@ def faults_command() -> None:
     """List the planted faults; verify one with ``hopspec verify fault:NAME``."""
     from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
 
-    console = _console()
+    console = wide_console()
     for name, fault in FAULTS.items():
         console.print(f"{name:36} {fault.kind:12} {fault.what}", highlight=False, markup=False)
+
+
+@app.command("implementations")
+def implementations_command() -> None:
+    """List the names that can be verified: ours, third parties, and what installed packages register."""
+    show_implementations(wide_console())

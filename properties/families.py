@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hopspec.properties.attention_problems import biased_problem, causal_problem
+from hopspec.properties.crowds import crowd_problem
 from hopspec.properties.problem import Mask, Problem, round_to
+from hopspec.properties.sizes import long_problem, many_problem, tile_problem
 from hopspec.properties.strategies import (
     DRAWN_GRAINS,
     GRAINS,
@@ -20,6 +23,7 @@ from hopspec.properties.strategies import (
     settle_problem,
     value_problem,
 )
+from hopspec.properties.telling import telling_problem
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -153,6 +157,10 @@ def _any_beta(rng: np.random.Generator) -> Problem:
         "large": base.beta * 16,
         "negative-large": -16 * base.beta,
     }[form]
+    if rng.random() < 0.5:
+        # As many bits as a Python float has.
+        beta *= 1 + 2.0**-25 * rng.random()
+        form = f"{form}, 53 bits"
     return base.but(beta=beta, regimes=(*base.regimes, form))
 
 
@@ -192,6 +200,13 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
     "extreme": _extreme,
     "any-beta": _any_beta,
     "precision": _precision,
+    "crowd": crowd_problem,
+    "causal": causal_problem,
+    "biased": biased_problem,
+    "tiles": tile_problem,
+    "long": long_problem,
+    "many": many_problem,
+    "telling": telling_problem,
 }
 
 

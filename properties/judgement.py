@@ -14,6 +14,7 @@ from hopspec.formats import FORMATS, Format
 from hopspec.properties.calls import WRONG_DEVICE, Answer, Broken, Call, Description, expected_shape
 from hopspec.properties.decision import settle
 from hopspec.properties.problem import Array, Problem
+from hopspec.properties.shaping import admits
 from hopspec.reference import Enclosed
 from hopspec.types import AccuracyModel
 
@@ -35,6 +36,8 @@ class Judgement:
         bound: the largest error the clause allows.
         compared: how many numbers were compared; a judgement with none counts for nothing.
         undecided: how many of them the exact value cannot be computed well enough to judge.
+        problem: the problem that was asked, where it is not the case's.
+        arrays: the arguments of the call, where they are not those of the problem.
     """
 
     ratio: float
@@ -44,6 +47,8 @@ class Judgement:
     bound: float
     compared: int
     undecided: int = 0
+    problem: Problem | None = None
+    arrays: dict[str, NDArray[Any]] | None = None
 
     @property
     def holds(self) -> bool:
@@ -146,6 +151,11 @@ class Case:
         """Whether the implementation has this callable."""
         return quantity in self.description.quantities
 
+    def value_width(self, wanted: int) -> int:
+        """The width of values to ask for: that of the memory where no others can be read out."""
+        (count, _), (n, d) = self.problem.query.shape, self.problem.memory.shape
+        return wanted if admits(self.description.capabilities.shapes, (count, n, d, wanted)) else d
+
     def answer(
         self,
         quantity: str = "retrieve",
@@ -154,26 +164,33 @@ class Case:
         fresh: bool = False,
         layout: str = "contiguous",
         prepared: bool = False,
+        story: str = "",
         arrays: dict[str, NDArray[Any]] | None = None,
         varies: bool = False,
         **options: Any,
     ) -> Answer:
         """Call on ``problem`` (by default the case's own); the same call is made once unless ``fresh``.
 
-        ``varies`` says that its arrays are made for this dtype; it saves time only.
+        ``varies`` says that its arrays are made for this dtype; it saves time only. A log-normalizer to
+        another base becomes a natural one.
         """
         p = problem or self.problem
         arguments: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
-        if p.keep is not None:
+        if p.bias is not None:
+            arguments["bias"] = p.bias if p.keep is None else np.where(p.keep, p.bias, -np.inf)
+        elif p.keep is not None:
             arguments["keep"] = p.keep
         if p.values is not None:
             arguments["values"] = p.values
         arguments |= arrays or {}
-        options = {"beta": p.beta, **options}
+        options = {"beta": p.beta, **({"causal": True} if p.causal else {}), **options}
         key = (id(p), quantity, layout, prepared, tuple(sorted(options.items())))
         if not fresh and arrays is None and key in self.answers:
             return self.answers[key]
-        answer = self.ask(Call(quantity, self.dtype, arguments, options, layout, prepared, varies))
+        answer = self.ask(Call(quantity, self.dtype, arguments, options, layout, prepared, varies, story))
+        base = self.description.capabilities.log_base
+        if quantity == "log_normalizer" and base != math.e:
+            answer = replace(answer, arrays=tuple(a * math.log(base) for a in answer.arrays))
         if arrays is None:
             self.answers[key] = answer
             self.held.append(p)
@@ -181,7 +198,7 @@ class Case:
 
     def remember(self, what: str, problem: Problem, compute: Callable[[], R]) -> R:
         """Something that follows from ``problem`` and the case's model, computed once."""
-        key = (what, self.model.name, id(problem))
+        key = (what, self.model, id(problem))
         if key not in self.bounds:
             self.bounds[key] = compute()
             self.held.append(problem)
@@ -195,10 +212,13 @@ class Case:
             Broken: if it raised, or the result lies on another device.
         """
         answer = self.answer(quantity, problem, **options)
+        p = problem or self.problem
+        attends = quantity == "attention" or p.causal or p.bias is not None
+        asked = (p, options.get("arrays")) if attends else None
         if answer.error == WRONG_DEVICE:
-            raise Broken("device", f"{quantity} {answer.message}")
+            raise Broken("device", f"{quantity} {answer.message}", asked)
         if answer.error:
-            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}")
+            raise Broken("raised", f"{quantity} raised {answer.error}: {answer.message}", asked)
         return answer
 
     def value(self, quantity: str = "retrieve", problem: Problem | None = None, **options: Any) -> Array:

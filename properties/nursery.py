@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 __all__ = ["Nursery", "NurseryLost", "nurseries", "start_early"]
 
@@ -80,39 +81,59 @@ _early: list[_Forking] = []
 
 def start_early() -> None:
     """Let the process that the next :func:`nurseries` will use import PyTorch in the meantime."""
-    _early.append(_start(2, preload=True))
+    _early.append(_start(max(2, os.cpu_count() or 1), True))
 
 
 @contextmanager
-def nurseries(count: int, *, preload: bool) -> Iterator[list[Connection]]:
+def nurseries(
+    count: int,
+    *,
+    preload: bool,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | None = None,
+) -> Iterator[list[Connection]]:
     """Controls of one process that forks implementations for ``count`` parents, ended on leaving.
 
     Args:
-        count: how many controls, at most 2.
+        count: how many controls.
         preload: whether it imports PyTorch first, which its children then share.
+        environment: its environment variables; None for those of this process.
+        output: where it and its children write; None for the standard error of this process.
     """
-    forking = _early.pop() if _early else _start(count, preload=preload)
+    forking = _early.pop() if _early else _start(count, preload, environment, output)
+    if len(forking.controls) < count:
+        _end(forking)
+        forking = _start(count, preload, environment, output)
     for spare in forking.controls[count:]:
         spare.close()
     try:
         yield forking.controls[:count]
     finally:
-        for control in forking.controls:
-            with suppress(OSError):
-                control.close()
-        try:
-            forking.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            forking.process.kill()
-            forking.process.wait()
+        _end(forking)
 
 
-def _start(count: int, *, preload: bool) -> _Forking:
+def _end(forking: _Forking) -> None:
+    for control in forking.controls:
+        with suppress(OSError):
+            control.close()
+    try:
+        forking.process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        forking.process.kill()
+        forking.process.wait()
+
+
+def _start(
+    count: int,
+    preload: bool,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | None = None,
+) -> _Forking:
     pipes = [Pipe() for _ in range(count)]
     numbers = [theirs.fileno() for _, theirs in pipes]
     module = "torch" if preload else ""
     command = [sys.executable, "-m", "hopspec.properties.worker", module, *map(str, numbers)]
-    process = subprocess.Popen(command, pass_fds=numbers)
+    process = subprocess.Popen(command, pass_fds=numbers, env=environment, stderr=output)
     for _, theirs in pipes:
         theirs.close()
     return _Forking(process, [ours for ours, _ in pipes])

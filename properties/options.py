@@ -41,7 +41,8 @@ class Options:
         targets: implementations, as the command line takes them.
         dtypes: names of formats; empty for all that are claimed.
         device: device the implementations run on.
-        seed: seed of every draw.
+        seed: seed of every draw; of the first run of draws, if there are several.
+        seeds: how many seeds, from ``seed`` on; each gives every property all its cases.
         profile: name in :data:`PROFILES`.
         examples: cases per property and dtype, in place of the profile's.
         model: accuracy model in place of the claimed ones.
@@ -50,12 +51,16 @@ class Options:
         in_process: run the implementations in this process.
         timeout: seconds one call may take.
         shrink: whether to look for smaller failing inputs.
+        jobs: processes that explore; None for two, or one a core for the thorough profile.
+        descents: problems on which the energy is followed along the trajectory, for the report's figures.
+        first: whether to end as soon as one claimed clause is broken, without a smaller input.
     """
 
     targets: tuple[str, ...]
     dtypes: tuple[str, ...] = ()
     device: str = "cpu"
     seed: int = 0
+    seeds: int = 1
     profile: str = "default"
     examples: int | None = None
     model: str | None = None
@@ -64,3 +69,6 @@ class Options:
     in_process: bool = False
     timeout: float = 20.0
     shrink: bool = True
+    jobs: int | None = None
+    descents: int = 0
+    first: bool = False

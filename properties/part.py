@@ -1,4 +1,4 @@
-"""A second process that explores some of the families: ``python -m hopspec.properties.part FD CONTROL``."""
+"""A further process that explores some of the shares: ``python -m hopspec.properties.part FD CONTROL``."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 
 from hopspec.properties import interruption
 from hopspec.properties.exploration import explore_families
 from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import Options
 from hopspec.properties.results import Report
+from hopspec.properties.shares import Share
 
-__all__ = ["Part"]
+__all__ = ["Part", "results"]
 
 Progress = Callable[[str, int, int], None]
-NEXT = "next family"
+NEXT = "next share"
 _SECONDS_BETWEEN_CHECKS = 0.2
 
 
 class Part:
-    """The parent's handle on a process that explores ``families``.
+    """The parent's handle on a process that explores ``shares``.
 
     Args:
         options: what to do.
-        families: names in :data:`hopspec.properties.families.FAMILIES`; whoever is free takes the next.
+        shares: what there is to explore; whoever is free takes the next.
         control: control of the nursery that starts its implementations.
     """
 
-    def __init__(self, options: Options, families: Iterator[str], control: Connection) -> None:
-        self.families = families
+    def __init__(self, options: Options, shares: Iterator[Share], control: Connection) -> None:
+        self.shares = shares
         self.connection, theirs = Pipe()
         numbers = (theirs.fileno(), control.fileno())
         command = [sys.executable, "-m", "hopspec.properties.part", *map(str, numbers)]
@@ -46,24 +47,25 @@ class Part:
         self.ended = self.interrupted = False
 
     def relay(self, progress: Progress) -> None:
-        """Pass on the progress that has been reported so far, and a family where one is asked for."""
-        while self.report is None and not self.ended and self.connection.poll():
+        """Pass on the progress that has been reported so far, and a share where one is asked for."""
+        while not self.finished and self.connection.poll():
             self._receive(progress)
 
-    def result(self, progress: Progress) -> Report:
-        """Wait for the report, passing on progress.
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self.report is not None or self.ended
+
+    def result(self) -> Report:
+        """The report of a process that has finished.
 
         Raises:
-            RuntimeError: if the process ended without a report; its own message is on standard error.
+            RuntimeError: if it ended without a report; its own message is on standard error.
         """
-        while self.report is None and not self.ended:
-            if self.connection.poll(_SECONDS_BETWEEN_CHECKS):
-                self._receive(progress)
-            interruption.check()
         if self.report is None and self.interrupted:
             return Report(settings={}, interrupted=True)
         if self.report is None:
-            raise RuntimeError(f"the second process ended with exit status {self.process.wait()}")
+            raise RuntimeError(f"a process of the run ended with exit status {self.process.wait()}")
         return self.report
 
     def _receive(self, progress: Progress) -> None:
@@ -76,7 +78,7 @@ class Part:
             self.report = message
         elif message == NEXT:
             with suppress(OSError):
-                self.connection.send(next(self.families, None))
+                self.connection.send(next(self.shares, None))
         else:
             progress(*message)
 
@@ -94,8 +96,18 @@ class Part:
             self.process.wait()
 
 
+def results(parts: Sequence[Part], progress: Progress) -> list[Report]:
+    """Wait for the reports of all parts, passing on progress; see :meth:`Part.result`."""
+    while waiting := [part.connection for part in parts if not part.finished]:
+        wait(waiting, _SECONDS_BETWEEN_CHECKS)
+        for part in parts:
+            part.relay(progress)
+        interruption.check()
+    return [part.result() for part in parts]
+
+
 def main(arguments: list[str]) -> int:
-    """Explore the families the parent names and send the report."""
+    """Explore the shares the parent names and send the report."""
     # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interruption.defer(signal.SIGTERM)
@@ -108,14 +120,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _asked_for(connection: Connection) -> Iterator[str]:
-    """Families from the parent, until there are no more."""
+def _asked_for(connection: Connection) -> Iterator[Share]:
+    """Shares from the parent, until there are no more."""
     while True:
         connection.send(NEXT)
-        family = connection.recv()
-        if family is None:
+        share = connection.recv()
+        if share is None:
             return
-        yield family
+        yield share
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from hopspec import reference
 from hopspec.properties.models import MODELS
 from hopspec.types import Capabilities, Implementation
 
-__all__ = ["REFERENCE", "TORCH_EAGER", "TORCH_SDPA"]
+__all__ = ["REFERENCE", "TORCH_EAGER", "TORCH_SDPA", "TORCH_TREE"]
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda")
@@ -27,11 +27,12 @@ def sdpa(query: torch.Tensor, memory: torch.Tensor, *, beta: float, **options: A
     """
     keep, values = options.get("keep"), options.get("values")
     source = memory if values is None else values
-    rank = query.ndim
-    q, k, v = (x[(None,) * (4 - x.ndim)] for x in (query, memory, source))
-    mask = None if keep is None else keep[(None,) * (4 - keep.ndim)]
+    rank = max(2 if x is None else x.ndim for x in (query, memory, source, keep))
+    full = max(rank, 4)
+    q, k, v = (x[(None,) * (full - x.ndim)] for x in (query, memory, source))
+    mask = None if keep is None else keep[(None,) * (full - keep.ndim)]
     out: torch.Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=beta)
-    return out.reshape(out.shape[4 - max(rank, memory.ndim) :])
+    return out.reshape(out.shape[full - rank :])
 
 
 def eager(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:
@@ -43,6 +44,42 @@ def eager_log_normalizer(query: torch.Tensor, memory: torch.Tensor, *, beta: flo
     """The logarithm of the sum of exponentials of the scores, in float32 at least."""
     wide = torch.promote_types(query.dtype, torch.float32)
     return torch.logsumexp(beta * (query.to(wide) @ memory.to(wide).mT), dim=-1)
+
+
+def halved(terms: torch.Tensor) -> torch.Tensor:
+    """Sum over the last dimension in pairs, pairs of pairs, and so on."""
+    while terms.shape[-1] > 1:
+        pairs = terms.shape[-1] // 2 * 2
+        sums = terms[..., 0:pairs:2] + terms[..., 1:pairs:2]
+        terms = torch.cat((sums, terms[..., pairs:]), dim=-1)
+    return terms.squeeze(-1)
+
+
+def _exponentials(
+    query: torch.Tensor, memory: torch.Tensor, beta: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = beta * halved(query.unsqueeze(-2) * memory.unsqueeze(-3))
+    top = logits.amax(-1, keepdim=True)
+    return torch.exp(logits - top), top.squeeze(-1)
+
+
+def tree(
+    query: torch.Tensor, memory: torch.Tensor, *, beta: float, values: torch.Tensor | None = None
+) -> torch.Tensor:
+    """One update whose sums are balanced binary trees, by operators that add elements one to one.
+
+    No library chooses their order, so the order can be claimed.
+    """
+    weights, _ = _exponentials(query, memory, beta)
+    source = memory if values is None else values
+    weighted = halved(weights.unsqueeze(-2) * source.mT.unsqueeze(-3))
+    return weighted / halved(weights).unsqueeze(-1)
+
+
+def tree_log_normalizer(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:
+    """The logarithm of the sum of exponentials that :func:`tree` divides by."""
+    weights, top = _exponentials(query, memory, beta)
+    return top + halved(weights).log()
 
 
 def _name(x: torch.Tensor) -> str:
@@ -101,4 +138,14 @@ TORCH_EAGER: Implementation[torch.Tensor] = Implementation(
     log_normalizer=eager_log_normalizer,
     capabilities=Capabilities(dtypes=DTYPES, devices=DEVICES, batch=True, strides=True),
     accuracy=tuple(MODELS[f"eager-{d}"] for d in DTYPES),
+)
+
+TORCH_TREE: Implementation[torch.Tensor] = Implementation(
+    name="torch-tree",
+    retrieve=tree,
+    log_normalizer=tree_log_normalizer,
+    capabilities=Capabilities(
+        dtypes=("float32", "float64"), devices=DEVICES, values=True, batch=True, strides=True
+    ),
+    accuracy=tuple(MODELS[f"tree-{d}"] for d in ("float32", "float64")),
 )

@@ -12,16 +12,29 @@ from numpy.typing import NDArray
 
 from hopspec import reference
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from hopspec.properties.repeats import solve_repeated
 from hopspec.reference import Enclosed, Solution, solve
+from hopspec.reference.attention_form import (
+    attention,
+    attention_log_normalizer,
+    causal_mask,
+    solve_attention,
+)
 from hopspec.types import Exact
 
-__all__ = ["Array", "Mask", "Problem", "fits", "round_to"]
+__all__ = ["Array", "Mask", "Problem", "fits", "remember_solutions", "round_to"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-REMEMBERED = 512
 _SOLVED: dict[tuple[Any, ...], Solution] = {}
+_remembered = 512
+
+
+def remember_solutions(count: int) -> None:
+    """Keep the last ``count`` solutions of this process, for runs that meet the same problems again."""
+    global _remembered  # noqa: PLW0603  (a cache belongs to the process)
+    _remembered = count
 
 
 def round_to(x: Array, fmt: Format) -> Array:
@@ -50,6 +63,9 @@ class Problem:
         beta: inverse temperature.
         keep: True where a memory takes part, ``[N]`` or ``[L, N]``; None keeps all.
         values: what the last association reads out, ``[N, dv]``; None reads the memory.
+        bias: what is added to the logits, ``[L, N]``, ``-inf`` where a memory takes no part; None for
+            nothing. A problem with a bias is one of attention (clause MHN-ATT-1).
+        causal: alignment of a causal mask (clause MHN-ATT-2), "" for none.
         regimes: names of the regimes the problem was drawn from, counted in the report.
         eps: stop threshold, for settling.
         max_steps: largest number of updates, for settling.
@@ -68,11 +84,13 @@ class Problem:
     steps: int = 1
     seed: int = 0
     origin: str = field(default="drawn", compare=False)
+    bias: Array | None = None
+    causal: str = ""
 
     @cached_property
     def formats(self) -> tuple[str, ...]:
         """Names of the formats in which every input is exact."""
-        arrays = [self.query, self.memory] + ([] if self.values is None else [self.values])
+        arrays = [a for a in (self.query, self.memory, self.values, self.bias) if a is not None]
         order = (FLOAT64, FLOAT32, BFLOAT16, FLOAT16)
         return tuple(f.name for f in order if all(fits(a, f) for a in arrays))
 
@@ -87,24 +105,32 @@ class Problem:
     def kept(self) -> Mask:
         """Which memories each query sees, ``[L, N]``."""
         shape = (self.query.shape[0], self.memory.shape[0])
-        return np.ones(shape, dtype=np.bool_) if self.keep is None else np.broadcast_to(self.keep, shape)
+        kept = np.ones(shape, dtype=np.bool_) if self.keep is None else np.broadcast_to(self.keep, shape)
+        if self.causal:
+            kept = kept & causal_mask(*shape, self.causal)
+        return kept if self.bias is None else kept & (self.bias > -np.inf)
 
     @cached_property
     def solution(self) -> Solution:
         """The exact solution, computed once."""
         # Every dtype and implementation derives the same problems (permuted, scaled, ...) anew.
-        arrays = (self.query, self.memory, self.keep, self.values)
-        key = (self.beta, *((None if a is None else (a.shape, a.tobytes())) for a in arrays))
+        arrays = (self.query, self.memory, self.keep, self.values, self.bias)
+        key = (self.beta, self.causal, *((None if a is None else (a.shape, a.tobytes())) for a in arrays))
         found = _SOLVED.get(key)
         if found is None:
             found = self._solve()
-            if len(_SOLVED) >= REMEMBERED:
+            if len(_SOLVED) >= _remembered:
                 _SOLVED.pop(next(iter(_SOLVED)))
             _SOLVED[key] = found
         return found
 
     def _solve(self) -> Solution:
-        found = solve(self.query, self.memory, beta=self.beta, keep=self.keep, values=self.values)
+        if self.bias is not None:
+            return self._solve_attention(self.bias)
+        keep = self.kept if self.causal else self.keep
+        found = solve_repeated(self.query, self.memory, self.beta, keep, self.values)
+        if found is None:
+            found = solve(self.query, self.memory, beta=self.beta, keep=keep, values=self.values)
         return replace(
             found,
             state=self._with_more_bits(found.state, reference.update, values=self.values),
@@ -112,15 +138,53 @@ class Problem:
             energy=found.energy and self._with_more_bits(found.energy, reference.energy),
         )
 
+    def _solve_attention(self, bias: Array) -> Solution:
+        found = solve_attention(
+            self.query, self.memory, beta=self.beta, bias=bias, keep=self.kept, values=self.values
+        )
+        masks: dict[str, Any] = {"scale": self.beta, "bias": bias, "keep": self.kept}
+        read = self.memory if self.values is None else self.values
+        state = partial(_leaves, attention, (self.query, self.memory, read), masks)
+        log = partial(_leaves, attention_log_normalizer, (self.query, self.memory), masks)
+        return replace(
+            found,
+            state=replace(found.state, exactly=state),
+            log_normalizer=replace(found.log_normalizer, exactly=log),
+        )
+
     def _with_more_bits(self, found: Enclosed, definition: Callable[..., Any], **options: Any) -> Enclosed:
-        arguments = {"beta": self.beta, "keep": self.keep, **options}
-        return replace(found, exactly=partial(_leaves, definition, self.query, self.memory, arguments))
+        arguments = {"beta": self.beta, "keep": self.kept if self.causal else self.keep, **options}
+        return replace(found, exactly=partial(_leaves, definition, (self.query, self.memory), arguments))
+
+    @cached_property
+    def spread(self) -> float:
+        """Largest difference between two logits that one query sees."""
+        logits = self.solution.logits
+        if self.keep is None and self.bias is None and not self.causal:
+            return float(np.ptp(logits, axis=1).max(initial=0.0)) if logits.size else 0.0
+        seen = self.kept.any(axis=1)
+        highest = np.where(self.kept, logits, -np.inf)[seen].max(axis=1, initial=-np.inf)
+        lowest = np.where(self.kept, logits, np.inf)[seen].min(axis=1, initial=np.inf)
+        return float((highest - lowest).max(initial=0.0))
+
+    @cached_property
+    def largest_entry(self) -> float:
+        """What an entry of the update is at most, for it lies in the convex hull of what is read out."""
+        source = self.memory if self.values is None else self.values
+        return float(max(source.max(initial=0.0), -source.min(initial=0.0)))
+
+    @cached_property
+    def largest_energy(self) -> float:
+        """What the energy is at most (clause MHN-ENE-2)."""
+        squares = [np.einsum("ij,ij->i", x, x).max(initial=0.0) for x in (self.query, self.memory)]
+        return float(np.sqrt(squares).sum() ** 2 / 2)
 
     @property
     def size(self) -> tuple[int, float]:
         """Order used when looking for the smallest failing problem."""
         cells = self.query.size + self.memory.size
-        finite = np.concatenate([self.query.ravel(), self.memory.ravel()])
+        arrays = [self.query, self.memory] + ([] if self.bias is None else [self.bias])
+        finite = np.concatenate([a.ravel() for a in arrays])
         finite = finite[np.isfinite(finite)]
         return cells, float(np.count_nonzero(finite)) + float(np.count_nonzero(finite != np.rint(finite))) / 2
 
@@ -133,28 +197,8 @@ class Problem:
         """A fresh generator from ``seed``."""
         return np.random.default_rng(self.seed)
 
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready form with every number as a hexadecimal float, so that nothing is lost."""
-        record: dict[str, Any] = {
-            "query": hexadecimal(self.query),
-            "memory": hexadecimal(self.memory),
-            "beta": float(self.beta).hex(),
-        }
-        if self.keep is not None:
-            record["keep"] = self.keep.tolist()
-        if self.values is not None:
-            record["values"] = hexadecimal(self.values)
-        return record
-
 
 def _leaves(
-    definition: Callable[..., Any], query: Array, memory: Array, arguments: dict[str, Any], bits: int
+    definition: Callable[..., Any], arrays: tuple[Array, ...], arguments: dict[str, Any], bits: int
 ) -> list[Exact]:
-    return list(np.array(definition(query, memory, to=bits, **arguments), dtype=object).ravel())
-
-
-def hexadecimal(x: Array) -> Any:
-    """Nested lists of ``float.hex`` strings."""
-    if x.ndim == 0:
-        return float(x).hex()
-    return [hexadecimal(row) for row in x]
+    return list(np.array(definition(*arrays, to=bits, **arguments), dtype=object).ravel())

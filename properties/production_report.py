@@ -9,12 +9,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from hopspec.clauses import load_clauses
 from hopspec.properties.production_results import AtSize, SizeCell
-from hopspec.properties.report import STYLES, as_json
+from hopspec.properties.report import STYLES
+from hopspec.properties.reporting.encoding import as_json, number
 from hopspec.properties.results import Verdict
 
 __all__ = ["as_json_at", "print_at", "reproduction_at", "write_json_at"]
@@ -123,7 +125,8 @@ def print_at(outcome: AtSize, console: Console) -> None:
             shown.add(at)
             _print_failure(console, outcome, cell)
     for name, reason in report.unusable.items():
-        console.print(f"[bold red]{name} could not be verified:[/] {reason}", highlight=False)
+        why = escape(reason)
+        console.print(f"[bold red]{name} could not be verified:[/] {why}", highlight=False)
     if report.interrupted:
         console.print("[yellow]interrupted: this is what was done until then[/]")
     word = {0: "nothing failed", 1: "a clause is broken", 2: "not everything could be decided"}
@@ -134,34 +137,30 @@ def print_at(outcome: AtSize, console: Console) -> None:
     )
 
 
-def _number(x: float) -> float | str:
-    return x if math.isfinite(x) else repr(x)
-
-
 def _cell_json(cell: SizeCell) -> dict[str, Any]:
     record = {name: getattr(cell, name) for name in SizeCell.__dataclass_fields__ if name != "failure"}
     record |= {
         "verdict": cell.verdict.value,
-        "worst": _number(cell.worst),
-        "looseness": _number(cell.looseness),
+        "worst": number(cell.worst),
+        "looseness": number(cell.looseness),
     }
     failure = cell.failure
     record["failure"] = None
     if failure is not None:
         record["failure"] = {n: getattr(failure, n) for n in type(failure).__dataclass_fields__}
-        record["failure"]["bound"] = _number(failure.bound)
+        record["failure"]["bound"] = number(failure.bound)
     return record
 
 
 def as_json_at(outcome: AtSize) -> dict[str, Any]:
-    """The report as JSON-ready data, laid out as :func:`~hopspec.properties.report.as_json` does."""
+    """The report as JSON-ready data, laid out as by :func:`hopspec.properties.reporting.encoding.as_json`."""
     data = as_json(outcome.report)
     # No built-in model has been tried at these sizes.
     del data["behaves_like"]
     data["exit_status"] = outcome.exit_status
     data["at"] = {
         "oracle_seconds": outcome.oracle_seconds,
-        "largest_radius": _number(outcome.radius),
+        "largest_radius": number(outcome.radius),
         "cells": [_cell_json(cell) for cell in outcome.cells],
     }
     return data

@@ -16,14 +16,16 @@ __all__ = ["reduce_problem"]
 def _without(p: Problem, keep_rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Problem:
     keep = p.keep if p.keep is None else p.keep[..., keep_rows]
     values = p.values if p.values is None else p.values[keep_rows]
-    return p.but(memory=p.memory[keep_rows], keep=keep, values=values)
+    bias = p.bias if p.bias is None else p.bias[:, keep_rows]
+    return p.but(memory=p.memory[keep_rows], keep=keep, values=values, bias=bias)
 
 
 def _fewer_queries(p: Problem) -> Iterator[Problem]:
     count = p.query.shape[0]
     for row in range(count if count > 1 else 0):
         keep = p.keep[row : row + 1] if p.keep is not None and p.keep.ndim == 2 else p.keep
-        yield p.but(query=p.query[row : row + 1], keep=keep)
+        bias = p.bias if p.bias is None else p.bias[row : row + 1]
+        yield p.but(query=p.query[row : row + 1], keep=keep, bias=bias)
 
 
 def _fewer_memories(p: Problem) -> Iterator[Problem]:
@@ -51,8 +53,10 @@ def _plainer(p: Problem) -> Iterator[Problem]:
     for beta in (1.0, simple):
         if beta != p.beta:
             yield p.but(beta=beta)
-    for name in ("query", "memory"):
+    for name in PLAINER:
         array = getattr(p, name)
+        if array is None:
+            continue
         for change in (
             np.zeros_like(array),
             np.rint(array),
@@ -72,6 +76,8 @@ def _sparser(p: Problem) -> Iterator[Problem]:
             yield p.but(**{name: zeroed})
 
 
+# Arrays whose numbers may become plainer.
+PLAINER = ("query", "memory", "bias")
 # The boldest first.
 STAGES = (_fewer_queries, _fewer_memories, _narrower, _plainer, _sparser)
 

@@ -1,26 +1,36 @@
-"""The report for a person (terminal) and for programs (JSON)."""
+"""The report on the terminal, and the words it shares with the other forms."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from hopspec.clauses import load_clauses
+from hopspec.properties.attention_snippet import attention_reproduction
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.decision import PRECISIONS
 from hopspec.properties.digits import CORRUPTIONS
+from hopspec.properties.forms import ATTENTION_PREFIX
 from hopspec.properties.models import MEASURED_ON
-from hopspec.properties.results import Cell, Failure, Report, Verdict
+from hopspec.properties.results import Cell, Failure, Report, Verdict, failing_size
 
-__all__ = ["as_json", "print_report", "reproduction", "write_json"]
+__all__ = [
+    "STYLES",
+    "explained",
+    "first_failures",
+    "likeness",
+    "print_report",
+    "reproduction",
+    "shape_of",
+    "snippet",
+]
 
 DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
 REFERENCES = {
@@ -32,11 +42,14 @@ REFERENCES = {
     "settle": ("settle",),
     "certify": ("certify",),
 }
+# Numbers of a problem up to which its snippet is shown.
+READABLE = 64
 # Narrower terminals show the ids of the clauses only.
 TITLES_FROM = 125
 STYLES = {
     Verdict.HOLDS: "green",
     Verdict.BROKEN: "bold red",
+    Verdict.EXPECTED: "yellow",
     Verdict.TOO_FEW: "red",
     Verdict.NOT_CLAIMED: "dim",
     Verdict.NOT_REACHED: "yellow",
@@ -58,12 +71,12 @@ def _cell_text(cells: list[Cell], verdict: Verdict) -> Text:
         seen = "" if not cases else f"broke {broken}/{cases}" if broken else f"held {cases}/{cases}"
         return Text(f"not claimed {seen}".strip(), style=style)
     cases = sum(c.cases for c in claimed)
-    if verdict is Verdict.BROKEN:
+    if verdict in (Verdict.BROKEN, Verdict.EXPECTED):
         failures = [c.failure for c in claimed if c.failure is not None]
         worst = max(f.ratio for f in failures)
         kind = "" if failures[0].kind == "bound" else failures[0].kind
         size = kind if math.isinf(worst) else f"{worst:.3g}x"
-        return Text(f"BROKEN {sum(c.broken for c in claimed)}/{cases} {size}".strip(), style=style)
+        return Text(f"{verdict.value} {sum(c.broken for c in claimed)}/{cases} {size}".strip(), style=style)
     return Text(f"{verdict.value} {cases} {max(c.worst for c in claimed):.2f}", style=style)
 
 
@@ -105,6 +118,8 @@ def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu")
     """Python that makes the failing call and the exact one, every number exact."""
     p = failure.problem
     wanted = load_clauses()[cell.clause].quantities
+    if "attention" in wanted or target.startswith(ATTENTION_PREFIX):
+        return attention_reproduction(failure, wanted[0] if wanted else "", cell.dtype, target, device)
     quantity = next((q for q in wanted if q in REFERENCES), "retrieve")
     lines = [
         "import torch, hopspec.reference",
@@ -130,33 +145,53 @@ def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu")
     return "\n".join(lines)
 
 
-def _print_failure(console: Console, report: Report, cell: Cell) -> None:
-    failure = cell.failure
-    assert failure is not None
-    clause = load_clauses()[cell.clause]
+def shape_of(failure: Failure) -> str:
+    """The size of the failing problem, in words."""
     p = failure.problem
-    console.print(
-        f"[bold red]{cell.clause}[/] {clause.title}: {cell.implementation}, {cell.dtype} ({cell.check})"
-    )
     (count, d), n = p.query.shape, p.memory.shape[0]
     queries, memories = "query" if count == 1 else "queries", "memory" if n == 1 else "memories"
-    shape = f"{count} {queries}, {n} {memories}, width {d}, beta {p.beta!r}"
-    console.print(f"  smallest input found: {shape}", highlight=False)
-    if failure.kind == "bound":
-        times = "" if math.isinf(failure.ratio) else f" ({failure.ratio:.3g} times the bound)"
-        console.print(
-            f"  {failure.what}: got {failure.got}, expected {failure.expected}", highlight=False, markup=False
-        )
-        console.print(f"  allowed error {failure.bound:.3g}{times}", highlight=False)
-    else:
-        console.print(f"  {failure.kind}: {failure.what}", highlight=False, markup=False)
-    target = report.targets[cell.implementation]
-    if p.query.size + p.memory.size <= 64:
-        console.print("  to reproduce:")
-        for line in reproduction(cell, failure, target, report.settings["device"]).splitlines():
-            console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
-    else:
-        console.print("  the inputs are in the JSON report")
+    return f"{count} {queries}, {n} {memories}, width {d}, beta {p.beta!r}"
+
+
+def explained(failure: Failure) -> list[str]:
+    """What is wrong, line by line."""
+    if failure.kind != "bound":
+        return [f"{failure.kind}: {failure.what}"]
+    times = "" if math.isinf(failure.ratio) else f" ({failure.ratio:.3g} times the bound)"
+    return [
+        f"{failure.what}: got {failure.got}, expected {failure.expected}",
+        f"allowed error {failure.bound:.3g}{times}",
+    ]
+
+
+def snippet(report: Report, cell: Cell, failure: Failure) -> str:
+    """Python that reproduces a failure; "" where the inputs are too many to be read."""
+    p = failure.problem
+    if p.query.size + p.memory.size > READABLE:
+        return ""
+    return reproduction(cell, failure, report.targets[cell.implementation], report.settings["device"])
+
+
+def first_failures(report: Report) -> Iterator[tuple[Cell, Failure]]:
+    """The failure on the smallest problem, for each clause and implementation that broke it."""
+    for clause in _ordered(report):
+        broken = [c for c in report.broken if c.clause == clause]
+        for name in dict.fromkeys(c.implementation for c in broken):
+            cell = min((c for c in broken if c.implementation == name), key=failing_size)
+            if cell.failure is not None:
+                yield cell, cell.failure
+
+
+def _print_failure(console: Console, report: Report, cell: Cell, failure: Failure) -> None:
+    title = load_clauses()[cell.clause].title
+    console.print(f"[bold red]{cell.clause}[/] {title}: {cell.implementation}, {cell.dtype} ({cell.check})")
+    console.print(f"  smallest input found: {shape_of(failure)}", highlight=False)
+    for line in explained(failure):
+        console.print(f"  {line}", highlight=False, markup=False)
+    code = snippet(report, cell, failure)
+    console.print("  to reproduce:" if code else "  the inputs are in the JSON report")
+    for line in code.splitlines():
+        console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_other_machine(console: Console, environment: dict[str, str]) -> None:
@@ -181,23 +216,33 @@ def _print_real_data(console: Console, report: Report) -> None:
         )
 
 
+def likeness(report: Report, name: str, dtype: str) -> str:
+    """What an implementation behaves like, and how much too loose its claim is."""
+    like, claim = report.behaves_like(name, dtype), report.claim(name, dtype)
+    if not claim.too_loose:
+        return like
+    return (
+        f"{like}, whose bounds are {claim.tighter:.3g} times smaller "
+        f"(worst error/bound {claim.worst:.2g}, there {claim.like_worst:.2g})"
+    )
+
+
 def print_report(report: Report, console: Console) -> None:
     """Print models, table, failures and the closing line."""
     for name, models in report.models.items():
         environment = ", ".join(f"{k} {v}" for k, v in report.environments[name].items())
         console.print(f"[bold]{name}[/] ({environment})")
         for dtype, model in models.items():
-            like = report.behaves_like(name, dtype)
-            console.print(f"  {dtype}: judged under {model}; behaves like {like}", highlight=False)
+            console.print(
+                f"  {dtype}: judged under {model}; behaves like {likeness(report, name, dtype)}",
+                highlight=False,
+            )
         _print_other_machine(console, report.environments[name])
     if report.cells:
         console.print(_table(report, console.width))
         _print_real_data(console, report)
-    shown: set[tuple[str, str]] = set()
-    for cell in report.broken:
-        if (cell.clause, cell.implementation) not in shown:
-            shown.add((cell.clause, cell.implementation))
-            _print_failure(console, report, cell)
+    for cell, failure in first_failures(report):
+        _print_failure(console, report, cell, failure)
     for cell in report.cells:
         if (
             report.verdict(cell.clause, cell.implementation, cell.dtype) is Verdict.TOO_FEW
@@ -213,8 +258,10 @@ def print_report(report: Report, console: Console) -> None:
             f"[yellow]{undecided} cases undecided: {PRECISIONS[-1]} bits of the exact value do not tell "
             "whether the bound holds; they count as neither[/]"
         )
+    for complaint in report.complaints:
+        console.print(f"[red]{escape(complaint)}[/]", highlight=False, soft_wrap=True)
     for name, reason in report.unusable.items():
-        console.print(f"[bold red]{name} could not be verified:[/] {reason}", highlight=False)
+        console.print(f"[bold red]{name} could not be verified:[/] {escape(reason)}", highlight=False)
     if report.interrupted:
         console.print("[yellow]interrupted: this is what was done until then[/]")
     cases = sum(c.cases for c in report.cells if not c.unclaimed)
@@ -225,64 +272,3 @@ def print_report(report: Report, console: Console) -> None:
         f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{word}[/]",
         highlight=False,
     )
-
-
-def _number(x: float) -> float | str:
-    return x if math.isfinite(x) else repr(x)
-
-
-def _failure_json(failure: Failure) -> dict[str, Any]:
-    return {
-        "property": failure.check,
-        "kind": failure.kind,
-        "what": failure.what,
-        "got": failure.got,
-        "expected": failure.expected,
-        "bound": _number(failure.bound),
-        "ratio": _number(failure.ratio),
-        "problem": failure.problem.as_dict(),
-    }
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """The report as JSON-ready data; non-finite numbers are strings."""
-    cells = [
-        {
-            "clause": c.clause,
-            "property": c.check,
-            "implementation": c.implementation,
-            "dtype": c.dtype,
-            "verdict": c.verdict.value,
-            "unclaimed": c.unclaimed,
-            "cases": c.cases,
-            "comparisons": c.compared,
-            "outside_domain": c.outside,
-            "undecided": c.undecided,
-            "worst_ratio": _number(c.worst),
-            "broken": c.broken,
-            "failure": None if c.failure is None else _failure_json(c.failure),
-        }
-        for c in report.cells
-    ]
-    settings = {k: list(v) if isinstance(v, tuple) else v for k, v in report.settings.items()}
-    return {
-        "format": 1,
-        "exit_status": report.exit_status,
-        "interrupted": report.interrupted,
-        "seconds": report.seconds,
-        "problems": report.problems,
-        "settings": settings,
-        "environments": report.environments,
-        "models": report.models,
-        "behaves_like": {n: {d: report.behaves_like(n, d) for d in ds} for n, ds in report.models.items()},
-        "unusable": report.unusable,
-        "regimes": dict(report.regimes),
-        "cells": cells,
-    }
-
-
-def write_json(report: Report, path: Path) -> None:
-    """Write the report to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
-    partial.replace(path)

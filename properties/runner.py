@@ -1,30 +1,31 @@
-"""Verification: what to do, shared between two processes where there are two cores."""
+"""Verification: what to do, shared between processes where there are cores for them."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from datetime import UTC, datetime
 
 from hopspec.properties import interruption
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.exploration import explore_families
-from hopspec.properties.families import FAMILIES
 from hopspec.properties.models import JUDGED, model_named
 from hopspec.properties.nursery import Nursery, nurseries
 from hopspec.properties.options import PROFILES, Options
-from hopspec.properties.part import Part
+from hopspec.properties.part import Part, results
 from hopspec.properties.results import Report
+from hopspec.properties.shares import Share, Stages, shares_of
 
-__all__ = ["PROFILES", "Options", "verify"]
+__all__ = ["PROFILES", "Options", "check_options", "verify"]
 
-# Two processes take turns: the families that take longest come first, so that both end together.
-LONGEST = ("general", "settle", "masked", "saddles")
+Progress = Callable[[str, int, int], None]
 
 
-def verify(options: Options, progress: Callable[[str, int, int], None] = lambda *_: None) -> Report:
+def verify(options: Options, progress: Progress = lambda *_: None) -> Report:
     """Verify the implementations and return the report; Ctrl-C ends the run early with what was done.
+
+    Verdicts and figures do not depend on how many processes took part.
 
     Args:
         options: what to do.
@@ -33,24 +34,28 @@ def verify(options: Options, progress: Callable[[str, int, int], None] = lambda 
     Raises:
         ValueError: if the profile, a clause or the model is unknown.
     """
-    _check(options)
-    began = time.monotonic()
-    families = families_of(options)
-    sharing = (os.cpu_count() or 1) >= 2 and len(families) > 1
+    check_options(options)
+    started, began = datetime.now(UTC), time.monotonic()
+    shares = shares_of(options)
+    stages = Stages(progress, shares)
+    jobs = _jobs(options, len(shares))
     if options.in_process:
-        report = explore_families(options, iter(families), progress, None)
+        report = explore_families(options, iter(shares), stages, None)
     else:
-        with (
-            nurseries(2 if sharing else 1, preload=_needs_torch(options)) as controls,
-            interruption.deferred(),
-        ):
-            nursery = Nursery(controls[0])
-            if sharing:
-                report = _shared(options, iter(families), progress, nursery, controls[1])
-            else:
-                report = explore_families(options, iter(families), progress, nursery)
+        with nurseries(jobs, preload=_needs_torch(options)) as controls, interruption.deferred():
+            rest = iter(shares)
+            parts = [Part(options, rest, control) for control in controls[1:]]
+            report = _shared(options, rest, stages, Nursery(controls[0]), parts)
+    report.started = started.isoformat(timespec="seconds")
     report.seconds = time.monotonic() - began
     return report
+
+
+def _jobs(options: Options, shares: int) -> int:
+    """How many processes explore, this one among them."""
+    cores = os.cpu_count() or 1
+    wanted = options.jobs or (cores if options.profile == "thorough" else min(2, cores))
+    return 1 if options.in_process or options.first else max(1, min(wanted, shares))
 
 
 def _needs_torch(options: Options) -> bool:
@@ -58,34 +63,42 @@ def _needs_torch(options: Options) -> bool:
 
 
 def _shared(
-    options: Options,
-    families: Iterator[str],
-    progress: Callable[[str, int, int], None],
-    nursery: Nursery,
-    control: Connection,
+    options: Options, shares: Iterator[Share], progress: Progress, nursery: Nursery, parts: list[Part]
 ) -> Report:
-    part = Part(options, families, control)
+    """Explore here what the parts leave, and add what they did."""
 
-    def both(stage: str, done: int, total: int) -> None:
+    def everyone(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
-        part.relay(progress)
+        for part in parts:
+            part.relay(progress)
+
+    def interrupt() -> None:
+        for part in parts:
+            part.interrupt()
 
     try:
-        report = explore_families(options, families, both, nursery)
+        report = explore_families(options, shares, everyone, nursery)
         if report.interrupted:
-            part.interrupt()
+            interrupt()
         try:
-            other = part.result(progress)
+            others = results(parts, progress)
         except KeyboardInterrupt:
-            part.interrupt()
-            other = part.result(progress)
+            interrupt()
+            others = results(parts, progress)
     finally:
-        part.close()
-    report.absorb(other)
+        for part in parts:
+            part.close()
+    for other in others:
+        report.absorb(other)
     return report
 
 
-def _check(options: Options) -> None:
+def check_options(options: Options) -> None:
+    """Raise unless a run can be done.
+
+    Raises:
+        ValueError: if the profile, a clause or the model is unknown.
+    """
     if options.profile not in PROFILES:
         raise ValueError(f"profile {options.profile!r} is unknown; expected one of {', '.join(PROFILES)}")
     known = sorted({c.clause for c in CHECKS})
@@ -95,11 +108,3 @@ def _check(options: Options) -> None:
     if options.model is not None:
         for dtype in options.dtypes or JUDGED:
             model_named(options.model, dtype)
-
-
-def families_of(options: Options) -> list[str]:
-    """Families the chosen properties draw from: real data first, then those that take longest."""
-    wanted = {c.family for c in CHECKS if not options.clauses or c.clause in options.clauses}
-    digits = ["digits"] if "digits" in wanted and options.data == "digits" else []
-    ordered = [*LONGEST, *(f for f in FAMILIES if f not in LONGEST)]
-    return digits + [f for f in ordered if f in wanted]

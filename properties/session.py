@@ -7,24 +7,37 @@ PyTorch, and only for implementations that use it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hopspec.properties.adapters.registry import missing, third_party, versions
 from hopspec.properties.builtin import BUILTIN, FAULT_PREFIX
 from hopspec.properties.calls import WRONG_DEVICE, Answer, Call, Description
+from hopspec.properties.forms import ATTENTION_PREFIX, attention_implementation
+from hopspec.properties.plugin.registration import claims_of, installed
+from hopspec.properties.stories import tell
 from hopspec.types import Capabilities, Certificate, Evaluated, Implementation, Settled
 
 __all__ = ["QUANTITIES", "Session", "resolve"]
 
 # Comparing as integers tells NaN from NaN and zero from minus zero.
 INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
+# How the arguments of one call lie where they all lie differently.
+MIXED = {
+    "query": "offset",
+    "memory": "transposed",
+    "values": "every-other-row",
+    "keep": "every-other-column",
+}
 QUANTITIES = (
     "retrieve",
     "log_normalizer",
@@ -35,6 +48,7 @@ QUANTITIES = (
     "rounded",
     "certify",
     "prepare",
+    "attention",
 )
 
 
@@ -43,9 +57,13 @@ class Unusable(Exception):  # noqa: N818  (a verdict on the target)
 
 
 def resolve(target: str) -> Implementation[Any]:
-    """The implementation that ``target`` names: a built-in name, or ``package.module:object``.
+    """The implementation that ``target`` names.
 
-    A plain callable becomes a descriptor that claims one update in the floating-point dtypes of PyTorch.
+    That is a built-in name, a name that an installed package registers, ``package.module:object`` or
+    ``path/to/file.py:object``. A function with claims beside it (see
+    :func:`hopspec.properties.plugin.implementation`) is judged by them; any other callable becomes a
+    descriptor that claims one update in the floating-point dtypes of PyTorch, or with ``attention:`` in front
+    what its signature says of an attention kernel.
 
     Raises:
         Unusable: if it cannot be imported or is not callable; the message says which and why.
@@ -56,17 +74,17 @@ def resolve(target: str) -> Implementation[Any]:
         name = target.removeprefix(FAULT_PREFIX)
         if name not in FAULTS:
             raise Unusable(f"no fault named {name!r}; `hopspec faults` lists them")
-        return FAULTS[name].implementation
-    path = BUILTIN.get(target, target)
+        return FAULTS[name].fresh()
+    attends = target.startswith(ATTENTION_PREFIX)
+    path = BUILTIN.get(target, target.removeprefix(ATTENTION_PREFIX))
     if ":" not in path:
-        known = ", ".join(BUILTIN)
-        raise Unusable(f"{target!r} is neither a built-in ({known}) nor of the form package.module:object")
+        path = _registered(path)
+    third = third_party(path)
+    if third is not None and (lacking := missing(third)):
+        raise Unusable(lacking)
     module_name, _, attribute = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = _module(module_name)
     except Exception as error:
         raise Unusable(f"cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
@@ -76,11 +94,58 @@ def resolve(target: str) -> Implementation[Any]:
             raise Unusable(f"module {module_name!r} has no attribute {attribute!r}") from None
     if isinstance(found, Implementation):
         return found
+    if attends:
+        try:
+            return attention_implementation(found, path)
+        except TypeError as error:
+            raise Unusable(f"{path!r} is no attention kernel: {error}") from error
+    if (claims := claims_of(found)) is not None:
+        return claims
     if callable(found):
         dtypes = ("float32", "float64", "bfloat16", "float16")
         every = Capabilities(dtypes=dtypes, devices=("cpu", "cuda"))
         return Implementation(name=target, retrieve=found, capabilities=every)
     raise Unusable(f"{target!r} is a {type(found).__name__}; expected a callable or a hopspec.Implementation")
+
+
+def _registered(name: str) -> str:
+    """Where the implementation is that an installed package registers under a name."""
+    try:
+        others = installed()
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+    if name not in others:
+        known = ", ".join([*BUILTIN, *others])
+        raise Unusable(
+            f"{name!r} is neither a built-in nor a registered name ({known}) nor of the form "
+            "package.module:object or file.py:object"
+        )
+    return others[name].target
+
+
+def _module(name: str) -> ModuleType:
+    """A module by its name, or by the path of its file, as part of the package that file is in."""
+    path = Path(name).resolve()
+    root, parts = path.parent, [path.stem]
+    while name.endswith(".py") and (root / "__init__.py").exists():
+        root, parts = root.parent, [root.name, *parts]
+    for folder in (Path.cwd(), root) if len(parts) > 1 else (Path.cwd(),):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    if len(parts) > 1:
+        return importlib.import_module(".".join(parts))
+    # A file may have the name of a module that is wanted under it.
+    alone = path.stem if path.stem not in sys.modules else str(path)
+    spec = importlib.util.spec_from_file_location(alone, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look their module up by its name.
+    sys.modules[alone] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 class Session:
@@ -92,6 +157,7 @@ class Session:
     """
 
     def __init__(self, target: str, device: str = "cpu") -> None:
+        self.target = BUILTIN.get(target, target)
         self.implementation = resolve(target)
         self.device = device
         self.uses_torch = self.implementation.to_array is None
@@ -118,6 +184,9 @@ class Session:
             # Pickled as it is, it would make the other side import PyTorch.
             environment["torch"] = str(self.torch.__version__)
             environment["cpu_capability"] = self.torch.backends.cpu.get_cpu_capability()
+        third = third_party(self.target)
+        if third is not None:
+            environment |= versions(third)
         quantities = tuple(q for q in QUANTITIES if getattr(of, q) is not None)
         return Description(of.name, quantities, of.capabilities, of.accuracy, environment)
 
@@ -133,6 +202,8 @@ class Session:
         try:
             if call.prepared:
                 result = self._of_prepared(function, arguments, keywords | {"beta": beta})
+            elif call.story:
+                result = tell(call.story, function, arguments, keywords | {"beta": beta})
             else:
                 result = function(arguments["query"], arguments["memory"], beta=beta, **keywords)
             answer = self._take(result)
@@ -168,7 +239,7 @@ class Session:
         tensor = self.torch.tensor(array, dtype=dtype, device=self.device)
         if tensor.ndim < 2 or call.layout == "contiguous":
             return tensor
-        return self._relay(tensor, call.layout)
+        return self._relay(tensor, MIXED[name] if call.layout == "mixed" and name in MIXED else call.layout)
 
     def _relay(self, tensor: Any, layout: str) -> Any:
         """The same numbers with other strides; the gaps hold NaN so that a kernel ignoring strides shows."""
@@ -224,8 +295,10 @@ class Session:
     def _take(self, result: Any) -> Answer:
         parts = tuple(result) if isinstance(result, Evaluated | Settled | Certificate) else (result,)
         if self.implementation.from_array is not None:
-            arrays = tuple(np.asarray(self.implementation.from_array(p)) for p in parts)
-            return Answer(arrays, tuple(str(a.dtype) for a in arrays))
+            own = [np.asarray(self.implementation.from_array(p)) for p in parts]
+            # Formats that NumPy lacks come as extension types, which the other side may not know.
+            arrays = tuple(a if a.dtype.kind in "biu" else a.astype(np.float64) for a in own)
+            return Answer(arrays, tuple(str(a.dtype) for a in own))
         for part in parts:
             if not isinstance(part, self.torch.Tensor):
                 return Answer(error="TypeError", message=f"returned {type(part).__name__}, expected a Tensor")

@@ -25,8 +25,11 @@ __all__ = [
     "between",
     "choose",
     "masked_problem",
+    "memory_of",
     "problem",
+    "query_of",
     "settle_problem",
+    "temperature",
     "value_problem",
 ]
 
@@ -87,7 +90,8 @@ def _sizes(rng: np.random.Generator, largest: int) -> tuple[str, int, int, int]:
     return scale, choose(rng, (1, 2, 2, 3, 3) if n < 100 else (1, 1, 2)), n, d
 
 
-def _memory(kind: str, n: int, d: int, rng: np.random.Generator) -> Array:
+def memory_of(kind: str, n: int, d: int, rng: np.random.Generator) -> Array:
+    """A memory ``[n, d]`` of one of :data:`KINDS`, not yet rounded to a format."""
     x = rng.standard_normal((n, d))
     rows = np.arange(n)[:, None]
     if kind == "clustered":
@@ -118,7 +122,8 @@ def _memory(kind: str, n: int, d: int, rng: np.random.Generator) -> Array:
     return np.asarray(x, dtype=np.float64)
 
 
-def _query(kind: str, count: int, memory: Array, rng: np.random.Generator) -> Array:
+def query_of(kind: str, count: int, memory: Array, rng: np.random.Generator) -> Array:
+    """Queries ``[count, d]`` that belong to a memory of that kind, not yet rounded to a format."""
     n, d = memory.shape
     noise = rng.standard_normal((count, d)) * (np.abs(memory).mean() + 1e-6)
     if kind == "query-is-memory":
@@ -128,7 +133,8 @@ def _query(kind: str, count: int, memory: Array, rng: np.random.Generator) -> Ar
     return np.asarray(memory[rng.integers(0, n, count)] * rng.choice([0.0, 0.5, 1.0]) + 0.5 * noise)
 
 
-def _beta(query: Array, memory: Array, spread: float, rng: np.random.Generator) -> float:
+def temperature(query: Array, memory: Array, spread: float, rng: np.random.Generator) -> float:
+    """A beta with which the logits of a query lie about ``2 * spread`` apart."""
     scores = query @ memory.T
     width = float((scores.max(axis=1) - scores.min(axis=1)).max()) if scores.size else 0.0
     raw = spread * 2.0 / width if width > 1e-9 else spread
@@ -161,9 +167,9 @@ def problem(
     n = max(n, least)
     kind, spread, grain = choose(rng, kinds), choose(rng, spreads), choose(rng, grains)
     fmt = GRAINS[grain]
-    memory = round_to(_memory(kind, n, d, rng), fmt)
-    query = round_to(_query(kind, count, memory, rng), fmt)
-    beta = _beta(query, memory, SPREADS[spread], rng)
+    memory = round_to(memory_of(kind, n, d, rng), fmt)
+    query = round_to(query_of(kind, count, memory, rng), fmt)
+    beta = temperature(query, memory, SPREADS[spread], rng)
     edits = [_edit(rng, choose(rng, [query, memory]), fmt) for _ in range(between(rng, 0, 2))]
     regimes = (kind, spread, grain, f"size: {scale}", *edits)
     return Problem(query, memory, beta, regimes=regimes, seed=between(rng, 0, 2**31))

@@ -9,6 +9,7 @@ is ``solve`` for the sizes kernels run at, in seconds.
 """
 
 from hopspec.reference import definitions
+from hopspec.reference.attention_form import attention, attention_log_normalizer, causal_mask
 from hopspec.reference.certificate import certify
 from hopspec.reference.context import working_bits
 from hopspec.reference.definitions import Gradients
@@ -33,6 +34,9 @@ __all__ = [
     "Solution",
     "Target",
     "association",
+    "attention",
+    "attention_log_normalizer",
+    "causal_mask",
     "certify",
     "definitions",
     "enclosed_trajectory",

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from hopspec.clauses import implements
 from hopspec.formats import Format
-from hopspec.types import AccuracyModel
+from hopspec.types import AccuracyModel, Summation
 
 __all__ = [
     "Arithmetic",
+    "additions",
     "arithmetic",
     "blocks_of",
     "compounded",
@@ -28,12 +29,17 @@ __all__ = [
     "logarithm_error",
     "logit_error",
     "lost_weight",
+    "ordinary",
     "quarter",
     "score_limit",
+    "score_roundings",
 ]
 
 Array = NDArray[np.float64]
 X = TypeVar("X", float, Array)
+
+# Largest unit roundoff for which the bounds are proved.
+COARSEST = 1 / 64
 
 
 def gamma(n: float, u: float) -> float:
@@ -76,16 +82,62 @@ def _beta_error(beta: float, fmt: Format) -> float:
     return abs(round(scaled) - scaled) / abs(scaled)
 
 
+@implements("MHN-BND-9")
+def additions(order: Summation, n: int) -> int:
+    """The most inexact additions that one of ``n`` terms passes through, ``a(n)``.
+
+    Args:
+        order: how the terms are added.
+        n: number of terms.
+
+    >>> additions(Summation(), 1024), additions(Summation(chunk=1, halving=True), 1024)
+    (1023, 10)
+    >>> additions(Summation(lanes=16, extra=4), 1024)
+    67
+    """
+    if n < 2:
+        return 0
+    together = min(n, order.chunk) if order.chunk else n
+    inside = min(together - 1, -(-together // order.lanes) - 1 + order.extra)
+    chunks = -(-n // together)
+    return min(n - 1, inside + ((chunks - 1).bit_length() if order.halving else chunks - 1))
+
+
+def score_roundings(model: AccuracyModel, d: int) -> int:
+    """``n_s``: how many roundings a term of a score passes through, its product's included."""
+    return min(d, 1 + additions(model.score_sum, d))
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """The symbols of clause MHN-BND-1 for one model and problem."""
+    """The symbols of clauses MHN-BND-1 and MHN-BND-2 for one model and problem.
+
+    Args:
+        u: of the accumulation format.
+        us: of the storage format.
+        uf: of the output format.
+        ux: of the factors of a score.
+        eta: absolute error of a product near zero.
+        eta_s: of rounding to storage.
+        eta_f: of rounding to the output format.
+        eta_x: of rounding a factor of a score.
+        eta_w: of everything that happens to a weight on its way into the numerator.
+        eta_v: of rounding a memory that is read out.
+        beta_error: relative error of representing ``beta``.
+        conversions: roundings that base 2 adds to a logit.
+        widening: ``W``, relative error of the weights of the numerator against those of the denominator.
+    """
 
     u: float
     us: float
     uf: float
+    ux: float
     eta: float
     eta_s: float
     eta_f: float
+    eta_x: float
+    eta_w: float
+    eta_v: float
     beta_error: float
     conversions: int
     widening: float
@@ -94,6 +146,16 @@ class Arithmetic:
     def output_rounding(self) -> float:
         """``u_o``: division, or reciprocal and product, then rounding to storage."""
         return compounded((self.us, 1), (self.u, 2))
+
+
+def _factor(model: AccuracyModel, bits: int, given: Format) -> tuple[float, float]:
+    """Relative and absolute error of rounding a number of the format ``given`` to ``bits`` bits."""
+    wide = model.accumulation
+    least = wide.emin - bits + 1
+    if not bits or (given.precision <= bits and given.least_exponent >= least and given.emax <= wide.emax):
+        return 0.0, 0.0
+    cut = 0 if model.nearest else 1
+    return math.ldexp(1.0, cut - bits), math.ldexp(1.0, max(least - 1 + cut, -1074))
 
 
 @implements("MHN-BND-1")
@@ -113,17 +175,33 @@ def arithmetic(model: AccuracyModel, beta: float) -> Arithmetic:
     u = unit if model.nearest else 2 * unit
     us = model.storage.unit_roundoff
     w = us if model.round_weights and not model.rounded_denominator else 0.0
+    ux, eta_x = _factor(model, model.score_bits, model.storage)
+    uv, eta_v = _factor(model, model.read_bits, model.storage)
+    uw, eta_w = _factor(model, model.read_bits, model.storage if model.round_weights else model.accumulation)
+    eta = half_least(model.accumulation) * (1 if model.nearest else 2)
+    eta_s = half_least(model.storage)
     return Arithmetic(
         u=u,
         us=us,
         uf=model.output.unit_roundoff,
-        eta=half_least(model.accumulation),
-        eta_s=half_least(model.storage),
+        ux=ux,
+        eta=eta,
+        eta_s=eta_s,
         eta_f=half_least(model.output),
+        eta_x=eta_x,
+        eta_w=eta + (eta_s * (1 + uw) if model.round_weights else 0.0) + eta_w,
+        eta_v=eta_v,
         beta_error=_beta_error(beta, model.accumulation),
         conversions=2 if model.base2 else 0,
-        widening=compounded((w, 1), (u, 2 if model.normalize_first else 0)),
+        widening=compounded((w, 1), (u, 2 if model.normalize_first else 0), (uw, 1), (uv, 1)),
     )
+
+
+def ordinary(of: Arithmetic, model: AccuracyModel, d: int, blocks: int) -> bool:
+    """Whether the constants are in the domain of MHN-BND-2, as far as they do not depend on the query."""
+    coarsest = max(of.u, of.us, of.ux, math.ldexp(1.0, 1 - model.read_bits) if model.read_bits else 0.0)
+    scores = gamma(score_roundings(model, d), of.u)
+    return coarsest <= COARSEST and scores <= 0.25 and blocks * model.exp_error <= 0.125 and of.beta_error < 1
 
 
 def blocks_of(model: AccuracyModel, memories: int) -> int:
@@ -141,14 +219,17 @@ def logit_error(
     of: Arithmetic, model: AccuracyModel, beta: float, d: int, magnitude: Array, logit: Array, entries: Array
 ) -> Array:
     """``tau_i`` of MHN-BND-2 from ``A_i``, ``|t_i|`` and ``sum_j |xi_j| + |x_ij|``."""
-    b = abs(beta)
+    b, grown = abs(beta), gamma(score_roundings(model, d), of.u)
     if model.pre_scale:
-        growth = compounded((gamma(d, of.u), 1), (of.us, 2), (2 * of.u, 2))
+        growth = compounded((grown, 1), (of.us, 2), (2 * of.u, 2), (of.ux, 2))
         a = growth * b * magnitude + 2 * d * of.eta
-        a = a + 2 * of.eta_s * (math.sqrt(b) * entries + d * of.eta_s)
+        least = of.eta_s + of.eta_x
+        a = a + 2 * least * (math.sqrt(b) * entries + d * least)
         psi = compounded((of.u, of.conversions))
     else:
-        a = b * (gamma(d, of.u) * magnitude + 2 * d * of.eta)
+        growth = compounded((grown, 1), (of.ux, 2)) if of.ux else grown
+        lost = 2 * of.eta_x * (entries + d * of.eta_x) if of.ux else 0.0
+        a = b * (growth * magnitude + (2 * d * of.eta + lost))
         psi = compounded((of.beta_error, 1), (of.u, 1 + of.conversions))
     tau = (1 + psi) * a + psi * logit + 4 * of.eta
     for _ in range(model.score_roundings):
@@ -166,8 +247,7 @@ def lost_weight(of: Arithmetic, model: AccuracyModel, blocks: int, widening: flo
     """``kappa`` of MHN-BND-2 from ``W`` and ``P``: what underflow takes from a weight."""
     growth = (1 + model.exp_error) ** blocks
     flushed = (model.exp_flush + 2 * blocks * of.eta) * growth * (1 + widening) + 2 * blocks * of.eta
-    rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
-    return scale * flushed + (2.5 if model.normalize_first else scale) * rounding
+    return scale * flushed + (2.5 if model.normalize_first else scale) * of.eta_w
 
 
 def logarithm_error(of: Arithmetic, model: AccuracyModel, size: X, log_sum: X) -> X:

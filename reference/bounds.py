@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hopspec.clauses import implements
 from hopspec.reference.arithmetic import (
     Arithmetic,
+    additions,
     arithmetic,
     blocks_of,
     constant_error,
@@ -24,12 +25,14 @@ from hopspec.reference.arithmetic import (
     logarithm_error,
     logit_error,
     lost_weight,
+    ordinary,
     quarter,
     score_limit,
 )
+from hopspec.reference.biased import biased_logit_error
 from hopspec.reference.merging import Constants, constants, merged_lost_weight, merging_error
 from hopspec.reference.solution import Solution
-from hopspec.types import AccuracyModel
+from hopspec.types import AccuracyModel, Summation
 
 __all__ = [
     "Perturbation",
@@ -84,9 +87,20 @@ class Perturbation:
     inside: NDArray[np.bool_]
 
 
-@implements("MHN-BND-2", "MHN-BND-8")
+def _added(order: Summation, count: int, memories: int, merged: bool) -> int:
+    """Additions that a memory of ``count`` kept ones passes through; parts are merged in any order."""
+    any_order = max(count - 1, 0)
+    return any_order if merged else min(any_order, additions(order, memories))
+
+
+@implements("MHN-BND-2", "MHN-BND-8", "MHN-ATT-5")
 def perturbation(
-    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+    query: Array,
+    memory: Array,
+    beta: float,
+    exact: Solution,
+    model: AccuracyModel,
+    bias: Array | None = None,
 ) -> Perturbation:
     """Bound the error of every computed weight under ``model`` (logits, weights, sums, underflow, merging).
 
@@ -96,20 +110,26 @@ def perturbation(
         beta: inverse temperature.
         exact: the exact solution of the same problem.
         model: the arithmetic claimed.
+        bias: what is added to the logits, ``[L, N]``, ``-inf`` where masked; None for nothing.
     """
     of = arithmetic(model, beta)
     d, b, kept = query.shape[1], abs(beta), exact.kept
     blocks, merging = blocks_of(model, memory.shape[0]), constants(model, memory.shape[0])
     count = kept.sum(axis=1)
-    terms = count + blocks
-    gamma_v = np.array([gamma(max(int(n) - 1 + merging.products, 0), of.u) for n in terms])
-    gamma_s = np.array([gamma(max(int(n) - 2, 0), of.u) for n in terms])
+    gamma_v, gamma_s = _sum_errors(of, model, count, memory.shape[0], blocks, merging)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         logit = np.where(kept, np.abs(exact.logits), 0.0)
         magnitude = np.where(kept, exact.magnitudes, 0.0)
         query_entries, memory_entries = np.abs(query), np.abs(memory)
         entries = query_entries.sum(axis=1)[:, None] + np.where(kept, memory_entries.sum(axis=1), 0.0)
-        tau = np.where(kept, logit_error(of, model, beta, d, magnitude, logit, entries), 0.0)
+        if bias is None:
+            tau = logit_error(of, model, beta, d, magnitude, logit, entries)
+            scores = np.maximum(magnitude, b * magnitude)
+        else:
+            added, total = np.where(kept, bias, 0.0), np.where(kept, exact.logits, 0.0)
+            tau = biased_logit_error(of, model, beta, d, magnitude, total, added, entries)
+            scores = np.maximum(magnitude, b * magnitude + np.abs(added))
+        tau = np.where(kept, tau, 0.0)
         signed = np.where(kept, exact.logits, -np.inf)
         top = (signed + tau).max(axis=1, initial=-np.inf, keepdims=True)
         theta = tau + of.u * (top - signed + tau) + constant_error(of, model, blocks)
@@ -124,17 +144,46 @@ def perturbation(
         kappa = lost_weight(of, model, blocks, merging.widening(of), scale)
         if merging.merged:
             kappa = merged_lost_weight(of, model, kappa, mean_e)
-        scores = np.maximum(magnitude, b * magnitude).max(axis=1, initial=0.0)
-        inside = (scores <= score_limit(model)) & (b <= quarter(model.accumulation))
-        if model.pre_scale:
+        inside = scores.max(axis=1, initial=0.0) <= score_limit(model)
+        inside &= b <= quarter(model.accumulation)
+        if model.pre_scale or of.ux:
             entry = np.maximum(
                 query_entries.max(axis=1), np.where(kept, memory_entries.max(axis=1), 0.0).max(axis=1)
             )
-            inside &= math.sqrt(b) * entry <= quarter(model.storage)
-    ordinary = gamma(d, of.u) <= 0.25 and blocks * model.exp_error <= 0.125 and of.us <= 1 / 64
-    inside &= (gamma_v <= 0.25) & ordinary & (of.beta_error < 1) & ~np.isnan(theta).any(axis=1)
+            if model.pre_scale:
+                entry = math.sqrt(b) * entry
+            inside &= entry <= quarter(model.storage if model.pre_scale else model.accumulation)
+    inside &= (gamma_v <= 0.25) & (gamma_s <= 0.25) & ~np.isnan(theta).any(axis=1)
+    inside &= ordinary(of, model, d, blocks)
     q = mean_e + count * kappa
     return Perturbation(tau, theta, e, mean_e, kappa, q, count, blocks, gamma_v, gamma_s, merging, inside)
+
+
+def _sum_errors(
+    of: Arithmetic,
+    model: AccuracyModel,
+    count: NDArray[np.int64],
+    memories: int,
+    blocks: int,
+    merging: Constants,
+) -> tuple[Array, Array]:
+    """``gamma_V`` and ``gamma_S`` for every number of kept memories in ``count``."""
+    numbers = count.tolist()
+    known = {n: _sum_error(of, model, n, memories, blocks, merging) for n in set(numbers)}
+    pairs = np.array([known[n] for n in numbers]).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _sum_error(
+    of: Arithmetic, model: AccuracyModel, count: int, memories: int, blocks: int, merging: Constants
+) -> tuple[float, float]:
+    weighted, plain = (
+        _added(order, count, memories, merging.merged) for order in (model.weighted_sum, model.weight_sum)
+    )
+    # A row that keeps nothing has no product.
+    some = min(count, 1)
+    numerator, denominator = weighted + some + merging.products, plain + some
+    return gamma(numerator + blocks - 1, of.u), gamma(max(denominator + blocks - 2, 0), of.u)
 
 
 def _weighted_distances(weights: Array, kept: NDArray[np.bool_], points: Array, centres: Array) -> Array:
@@ -168,7 +217,7 @@ def _refined(
     of: Arithmetic, model: AccuracyModel, exact: Solution, moved: Perturbation, out: Array
 ) -> Array | None:
     """The refinement of MHN-BND-2 where one memory is certainly ahead, infinite elsewhere, ``[L, dv]``."""
-    if not (model.nearest and model.exp_zero_is_one):
+    if not (model.nearest and model.exp_zero_is_one) or model.read_bits:
         return None
     kept, p = exact.kept, exact.weights
     rows = np.arange(kept.shape[0])
@@ -241,12 +290,12 @@ def update_bound(
         total = kept.astype(np.float64) @ size
         sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * largest
         sharp += (1 + gamma_v) * kappa * (total + n * largest)
-        sharp += parts.underflow * (1 + mean_e) * (n + moved.blocks) * of.eta
+        sharp += parts.underflow * (1 + mean_e) * (n + moved.blocks) * of.eta + 3 * of.eta_v
         sharp = sharp / ((1 - gamma_s) * (1 - q))
         high, low = _extremes(kept, v)
         m = np.maximum(np.abs(high), np.abs(low))
-        rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
-        hull = (high - low) + (spread + gamma_s) / (1 - gamma_s) * m + parts.hull_rounding * n * rounding * m
+        hull = (high - low) + (spread + gamma_s) / (1 - gamma_s) * m
+        hull += parts.hull_rounding * n * of.eta_w * (m + of.eta_v) + parts.hull_reading * of.eta_v
         hull += parts.hull_underflow * (n + moved.blocks) * of.eta * (1 + m)
         inner = np.where(q <= SHARP_LIMIT, np.fmin(sharp, hull), hull)
         inner += parts.least * (of.eta_s + 2 * of.eta)
@@ -281,12 +330,14 @@ def update_bound_on_ball(
     entries = np.asarray(math.sqrt(d) * (norm + largest))
     tau = float(logit_error(of, model, beta, d, magnitude, logit, entries))
     theta = tau + of.u * (2 * float(logit) + 2 * tau) + constant_error(of, model, blocks)
-    gamma_v = gamma(n + blocks - 1 + parts.products, of.u)
-    gamma_s = gamma(max(n + blocks - 2, 0), of.u)
+    gamma_v, gamma_s = _sum_error(of, model, n, memory.shape[0], blocks, parts)
     limit = max(float(magnitude), float(logit))
     inside = limit <= score_limit(model) and n * largest <= quarter(model.accumulation)
-    ordinary = gamma(d, of.u) <= 0.25 and blocks * model.exp_error <= 0.125 and of.us <= 1 / 64
-    if not (inside and ordinary and gamma_v <= 0.25):
+    inside = inside and ordinary(of, model, d, blocks) and max(gamma_v, gamma_s) <= 0.25
+    if model.pre_scale or of.ux:
+        entry = max(norm, largest) * (math.sqrt(b) if model.pre_scale else 1.0)
+        inside = inside and entry <= quarter(model.storage if model.pre_scale else model.accumulation)
+    if not inside:
         return math.inf
     if parts.merged:
         known = (np.full((1, 1), float(logit) + tau), np.full((1, 1), n), np.full((1, 1), gamma_s))
@@ -301,11 +352,12 @@ def update_bound_on_ball(
             e * diameter + (spread + gamma_s) * (1 + e) * largest + (1 + gamma_v) * kappa * 2 * n * largest
         )
         inner += parts.underflow * (1 + e) * (n + blocks) * of.eta * math.sqrt(d)
+        inner += 3 * of.eta_v * math.sqrt(d)
         inner /= (1 - gamma_s) * (1 - e - n * kappa)
     else:
-        rounding = of.eta + (of.eta_s if model.round_weights else 0.0)
-        relative = (spread + gamma_s) / (1 - gamma_s) + parts.hull_rounding * n * rounding
-        inner = diameter + relative * largest * math.sqrt(d)
+        relative = (spread + gamma_s) / (1 - gamma_s) + parts.hull_rounding * n * of.eta_w
+        inner = diameter + (relative * largest + parts.hull_rounding * n * of.eta_w * of.eta_v) * math.sqrt(d)
+        inner += parts.hull_reading * of.eta_v * math.sqrt(d)
         inner += parts.hull_underflow * (n + blocks) * of.eta * math.sqrt(d) * (1 + largest)
     least = (of.eta_s + 2 * of.eta) * math.sqrt(d)
     inner += parts.least * least
@@ -335,7 +387,7 @@ def association_bound(
     return np.where(exact.kept, bound, 0.0)
 
 
-@implements("MHN-BND-3")
+@implements("MHN-BND-3", "MHN-ATT-6")
 def log_normalizer_bound(
     query: Array,
     memory: Array,
@@ -343,9 +395,16 @@ def log_normalizer_bound(
     exact: Solution,
     model: AccuracyModel,
     moved: Perturbation | None = None,
+    base: float = math.e,
 ) -> Array:
-    """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows."""
+    """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows.
+
+    Of logarithms to another ``base`` it is a bound in their own units (clause MHN-ATT-6).
+    """
     of = arithmetic(model, beta)
+    # Whether logits or their logarithm are converted, it takes two roundings.
+    of = of if base == math.e else replace(of, conversions=2)
+    unit = math.log(base)
     moved = moved or perturbation(query, memory, beta, exact, model)
     kept, n, lost = exact.kept, moved.count, moved.count * moved.kappa
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -353,10 +412,10 @@ def log_normalizer_bound(
         h = np.maximum(np.log1p(moved.q), -np.log1p(below)) - np.log1p(-moved.gamma_s)
         log_sum = np.log(n) + constant_error(of, model, moved.blocks) - np.log1p(-moved.gamma_s) + 2 * lost
         top = np.abs(np.where(kept, exact.logits, -np.inf).max(axis=1, initial=-np.inf))
-        value = np.abs(exact.log_normalizer.hi)
+        value = np.abs(exact.log_normalizer.hi) / unit
         size = top + moved.theta.max(axis=1, initial=0.0)
         size += (moved.constants.logarithms + model.log_error) * log_sum
-        inner = h + logarithm_error(of, model, size, log_sum)
+        inner = (h + logarithm_error(of, model, size, log_sum)) / unit
         bound = (1 + of.uf) * inner + of.uf * value + of.eta_f
         inside = moved.inside & (lost <= 0.125) & (below > -1) & np.isfinite(bound)
         inside &= value + bound <= quarter(model.output)

@@ -28,6 +28,7 @@ class Constants:
         underflow: of products, in the sharp bound.
         hull_rounding: of weights, in the bound by the convex hull.
         hull_underflow: of products, in the bound by the convex hull.
+        hull_reading: of memories that are read out, in the bound by the convex hull.
         least: how often the underflow of a stored result enters besides the last one.
         refined: in the refinement.
         bitwise: in the logarithm of MHN-BND-6.
@@ -39,6 +40,7 @@ class Constants:
     underflow: int
     hull_rounding: int
     hull_underflow: int
+    hull_reading: int
     least: int
     refined: int
     bitwise: int
@@ -48,8 +50,8 @@ class Constants:
         return compounded((of.widening, 1), (of.output_rounding, 1)) if self.merged else of.widening
 
 
-_WHOLE = Constants(False, 0, 1, 6, 2, 2, 0, 64, 4)
-_MERGED = Constants(True, 1, 2, 12, 4, 6, 2, 1024, 128)
+_WHOLE = Constants(False, 0, 1, 6, 2, 2, 2, 0, 64, 4)
+_MERGED = Constants(True, 1, 2, 12, 4, 6, 4, 2, 1024, 128)
 
 
 @implements("MHN-BND-8")

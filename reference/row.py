@@ -16,6 +16,9 @@ logarithm errs by at most $2^{-P}$ more (not at all for one memory). The largest
 *Energy.* $E = |\xi|^2/2 + M^2/2 - z_{max} - \beta^{-1} \log(s 2^{-P} / N)$: the first three terms are
 exact. The last is taken as $\log(S 2^{-P}) - \log N$, with two integer logarithms, so it errs by at most
 $(n + 2) 2^{-P} / \beta$, and by nothing where all logits are equal.
+
+*Repeated memories.* Where a memory occurs several times, every sum above and $n$ take it as often. Its
+weight is the same each time, so it is computed once and multiplied by the count.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import compress
 from operator import mul
 
 from hopspec.reference.dyadic import pick
@@ -95,7 +99,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Integer weights at one working precision, and their sum."""
+    """Integer weights of single memories at one working precision, and their sum over all memories."""
 
     bits: int
     integers: list[int]
@@ -115,12 +119,14 @@ class Row:
     Attributes:
         numerators: the exact logits of the kept memories, as integers over the problem's logit denominator.
         largest: the largest of them.
-        below: how many are less than that.
+        below: how many memories are less than that, repeated ones counted.
+        counts: how often each kept memory occurs, None where all occur once.
+        memories: how many memories are kept, repeated ones counted.
     """
 
-    __slots__ = ("_known", "below", "largest", "numerators", "problem", "query", "view")
+    __slots__ = ("_known", "below", "counts", "largest", "memories", "numerators", "problem", "query", "view")
 
-    def __init__(self, problem: Problem, view: View, row: int) -> None:
+    def __init__(self, problem: Problem, view: View, row: int, counts: Sequence[int] | None = None) -> None:
         self.problem = problem
         self.view = view
         self.query = query = problem.query.rows[row]
@@ -131,7 +137,14 @@ class Row:
         factor = problem.beta.numerator
         self.numerators = [factor * score for score in scores]
         self.largest = max(self.numerators)
-        self.below = len(scores) - self.numerators.count(self.largest)
+        self.counts = None if counts is None else pick(view.kept, counts)
+        if self.counts is None:
+            self.memories = len(scores)
+            self.below = len(scores) - self.numerators.count(self.largest)
+        else:
+            self.memories = sum(self.counts)
+            less = (t < self.largest for t in self.numerators)
+            self.below = sum(compress(self.counts, less))
         self._known: tuple[int, int, int] | None = None
 
     @property
@@ -167,17 +180,20 @@ class Row:
         return max(0, 1 - beta_exponent - max(known))
 
     def weigh(self, bits: int) -> Weighted:
-        """The integer weights with ``P = bits``."""
+        """The integer weights of single memories with ``P = bits``, and the sum over all."""
         problem, largest = self.problem, self.largest
         differences = [t - largest for t in self.numerators]
         integers = exps_fixed(differences, problem.logit_exponent, problem.logit_denominator, bits)
-        return Weighted(bits, integers, sum(integers))
+        total = sum(integers) if self.counts is None else sum(map(mul, self.counts, integers))
+        return Weighted(bits, integers, total)
 
     def update(self, weighted: Weighted) -> list[Ratio]:
         """Every component of the update."""
         values, integers = self.problem.values, weighted.integers
         active = [i for i, weight in enumerate(integers) if weight]
         weights = pick(active, integers)
+        if self.counts is not None:
+            weights = [*map(mul, pick(active, self.counts), weights)]
         if self.problem.packed_values is not None:
             sums = self.problem.packed_values.combine(weights, pick(active, self.view.kept))
         else:
@@ -219,7 +235,7 @@ class Row:
         bits = weighted.bits
         logarithm, error = 0, 0
         if self.below:
-            logarithm = self._logarithm(weighted) - _log_integer(len(self.numerators), bits)
+            logarithm = self._logarithm(weighted) - _log_integer(self.memories, bits)
             error = self.below + 2
         query, memory, beta = self.problem.query, self.problem.memory, self.problem.beta
         # 2 E = |xi|**2 + M**2 - 2 z_max - 2 logarithm 2**-bits / beta, over the denominator (dq dx)**2 beta.

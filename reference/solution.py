@@ -28,7 +28,7 @@ from hopspec.reference.rounding import round_ratio
 from hopspec.reference.row import Row, View, Weighted, view_of
 from hopspec.types import Exact
 
-__all__ = ["Enclosed", "Solution", "solve"]
+__all__ = ["Enclosed", "Solution", "magnitudes", "solve"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -127,7 +127,15 @@ class Solution:
     energy: Enclosed | None
 
 
-def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any = None) -> Solution:
+def solve(
+    query: Any,
+    memory: Any,
+    *,
+    beta: Any,
+    keep: Any = None,
+    values: Any = None,
+    counts: Sequence[int] | None = None,
+) -> Solution:
     """Enclose update, log-normalizer and energy of every query (clauses MHN-UPD-3, MHN-LSE-1, MHN-ENE-1).
 
     A row that sees nothing has state 0, log-normalizer ``-inf`` and energy ``+inf`` (clause MHN-MSK-4),
@@ -140,6 +148,9 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
         beta: any finite number.
         keep: None, or bools that broadcast to ``[L, N]``.
         values: None, or ``[N, dv]``, prepared or not.
+        counts: how often each memory occurs, ``[N]`` positive ints; None for once. The answer is that to the
+            problem with all of them written out; logits, weights and magnitudes have one entry each, for
+            any one of the equal memories.
 
     Returns:
         A :class:`Solution` whose radii are about ``2**-106`` of the results, see the module's description.
@@ -153,13 +164,17 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
     array([[0.76159416, 0.        ]])
     >>> bool((solution.state.radius < 1e-30).all())
     True
+    >>> solve([1.0], [[0.0], [4.0]], beta=0, counts=[3, 1]).state.hi
+    array([[1.]])
     """
     problem = read_problem(query, memory, beta=beta, keep=keep, values=values)
+    if counts is not None and (len(counts) != problem.memories or min(counts, default=1) < 1):
+        raise ValueError(f"counts must be {problem.memories} positive ints, got {list(counts)}")
     queries, width = problem.queries, problem.values.width
     shape = (queries, problem.memories)
     logits = np.full(shape, -np.inf)
     weights = np.zeros(shape)
-    magnitudes = np.where(problem.keep, _magnitudes(problem), 0.0)
+    sizes = np.where(problem.keep, magnitudes(problem), 0.0)
     views: dict[bytes, View] = {}
     states: list[Triple] = []
     normalizers: list[Triple] = []
@@ -175,12 +190,12 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
             normalizers.append((-math.inf, 0.0, 0.0))
             energies.append((math.inf, 0.0, 0.0))
         elif not (problem.query.finite[row] and view.memory_finite):
-            logits[row, kept] = weights[row, kept] = magnitudes[row, kept] = math.nan
+            logits[row, kept] = weights[row, kept] = sizes[row, kept] = math.nan
             states += [_NAN] * width
             normalizers.append(_NAN)
             energies.append(_NAN)
         else:
-            answer = Row(problem, view, row)
+            answer = Row(problem, view, row, counts)
             weighted = answer.weigh(_working_bits(answer))
             seen = kept if len(kept) < problem.memories else slice(None)
             logits[row, seen] = _logits(answer)
@@ -194,7 +209,7 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
         kept=problem.keep,
         logits=logits,
         weights=weights,
-        magnitudes=magnitudes,
+        magnitudes=sizes,
         state=_gather(states, (queries, width)),
         log_normalizer=_gather(normalizers, (queries,)),
         energy=_gather(energies, (queries,)) if problem.beta.numerator > 0 else None,
@@ -202,7 +217,7 @@ def solve(query: Any, memory: Any, *, beta: Any, keep: Any = None, values: Any =
 
 
 def _working_bits(row: Row) -> int:
-    bits = 128 + len(row.numerators).bit_length()
+    bits = 128 + row.memories.bit_length()
     if row.problem.beta.numerator > 0:
         bits += row.energy_bits()
     # Multiples of 32, so that few tables of exponentials serve all problems.
@@ -303,7 +318,7 @@ def _nearest(numerators: Sequence[int], denominator: int, exponent: int) -> Floa
     return np.array([round_ratio(n, denominator, FLOAT64, exponent) for n in numerators])
 
 
-def _magnitudes(problem: Problem) -> FloatArray:
+def magnitudes(problem: Problem) -> FloatArray:
     """``sum_j |x_ij xi_j|`` for every query and memory, 0 in rows that are not finite."""
     shape = problem.queries, problem.memories
     query = memory = None

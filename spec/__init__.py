@@ -19,21 +19,6 @@ name                what it computes                                            
 
 from typing import TYPE_CHECKING
 
-from hopspec.formats import Format
-from hopspec.precision import Precision
-from hopspec.types import (
-    AccuracyModel,
-    Capabilities,
-    Certificate,
-    Evaluated,
-    Exact,
-    Implementation,
-    Proof,
-    Settled,
-    Status,
-    Update,
-)
-
 __all__ = [
     "AccuracyModel",
     "Capabilities",
@@ -47,6 +32,7 @@ __all__ = [
     "Proof",
     "Settled",
     "Status",
+    "Summation",
     "Update",
     "__version__",
     "association",
@@ -71,19 +57,62 @@ if TYPE_CHECKING:
         retrieve,
         settle,
     )
+    from hopspec.formats import Format
+    from hopspec.precision import Precision
+    from hopspec.types import (
+        AccuracyModel,
+        Capabilities,
+        Certificate,
+        Evaluated,
+        Exact,
+        Implementation,
+        Proof,
+        Settled,
+        Status,
+        Summation,
+        Update,
+    )
 else:
     # Type checkers must not see this `__getattr__`: with it, every misspelt name would have a type.
     import importlib
 
-    _FROM_FASTPATH = frozenset(
-        {"Memory", "association", "certify", "energy", "evaluate", "log_normalizer", "retrieve", "settle"}
-    )
+    # Everything is loaded when it is first used: pytest imports this package at every start of its own.
+    _HOMES = {
+        "hopspec.fastpath": (
+            "Memory",
+            "association",
+            "certify",
+            "energy",
+            "evaluate",
+            "log_normalizer",
+            "retrieve",
+            "settle",
+        ),
+        "hopspec.formats": ("Format",),
+        "hopspec.precision": ("Precision",),
+        "hopspec.types": (
+            "AccuracyModel",
+            "Capabilities",
+            "Certificate",
+            "Evaluated",
+            "Exact",
+            "Implementation",
+            "Proof",
+            "Settled",
+            "Status",
+            "Summation",
+            "Update",
+        ),
+    }
 
     def __getattr__(name):
-        if name not in _FROM_FASTPATH:
+        if f"hopspec.{name}" in _HOMES:
+            return importlib.import_module(f"hopspec.{name}")
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
             raise AttributeError(f"module 'hopspec' has no attribute {name!r}")
         try:
-            fastpath = importlib.import_module("hopspec.fastpath")
+            module = importlib.import_module(home)
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
@@ -91,7 +120,7 @@ else:
                 f"hopspec.{name} needs PyTorch, which is not installed; run: pip install 'hopspec[fast]'",
                 name="torch",
             ) from error
-        value = getattr(fastpath, name)
+        value = getattr(module, name)
         globals()[name] = value
         return value
 

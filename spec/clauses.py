@@ -58,6 +58,7 @@ QUANTITIES = (
     "gradients",
     "certify",
     "prepare",
+    "attention",
 )
 _PARTS = ("Statement", "Domain", "Source", "Why")
 

@@ -6,9 +6,10 @@ Nothing here imports PyTorch: arrays are the type variable ``A`` (``torch.Tensor
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from hopspec.formats import FLOAT32, Format
 
@@ -22,6 +23,7 @@ __all__ = [
     "Proof",
     "Settled",
     "Status",
+    "Summation",
     "Update",
 ]
 
@@ -133,6 +135,49 @@ class Update(Protocol[A_contra]):
 
 
 @dataclass(frozen=True, slots=True)
+class Summation:
+    """In which order a sum is formed, as far as its rounding errors depend on it (clause MHN-BND-9).
+
+    The terms are divided into chunks, and those of a chunk among running sums, which are then combined. The
+    default says nothing: any order of summation.
+
+    Args:
+        lanes: number of running sums of a chunk; none gets more than its even share of the terms, rounded up.
+        extra: how many additions a running sum passes through while those of a chunk are combined.
+        chunk: terms of a chunk; 0 where all terms are one.
+        halving: whether the sums of chunks are added in pairs, then pairs of pairs, rather than one after the
+            other.
+
+    Raises:
+        TypeError: if a number is no int.
+        ValueError: if one is negative, ``lanes`` is 0, or there is halving without chunks.
+
+    >>> Summation(chunk=1, halving=True)  # a balanced binary tree
+    Summation(lanes=1, extra=0, chunk=1, halving=True)
+    >>> Summation(lanes=16, extra=4)  # a vector register of 16 running sums, then a tree
+    Summation(lanes=16, extra=4, chunk=0, halving=False)
+    """
+
+    lanes: int = 1
+    extra: int = 0
+    chunk: int = 0
+    halving: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("lanes", 1), ("extra", 0), ("chunk", 0)):
+            _check_count(name, getattr(self, name), least)
+        if self.halving and not self.chunk:
+            raise ValueError("halving is of chunks: chunk must be at least 1, got 0")
+
+
+def _check_count(name: str, value: object, least: int = 0) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__} {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
 class AccuracyModel:
     """The arithmetic an implementation claims, from which its error bounds follow (clause MHN-BND-1).
 
@@ -150,15 +195,21 @@ class AccuracyModel:
         normalize_first: whether weights are divided by their sum before they multiply the memory.
         block: keys per block of an online softmax; 0 where the softmax is taken in one piece.
         base2: whether exponentials are taken as ``exp2(t * log2(e))``.
-        nearest: whether additions round to nearest (false for truncating tensor cores).
+        nearest: whether operations round to nearest (false for truncating tensor cores).
         exp_zero_is_one: whether the computed ``exp(0)`` is exactly 1.
         output: format of log-normalizers and energies.
         merged_from: from how many memories on the memory may be divided into parts whose results, each as
             the other fields say, are merged by their log-normalizers (clause MHN-BND-8); 0 for never.
+        score_bits: to how many bits the factors of a score are rounded before they are multiplied, 11 for
+            TF32; 0 for not at all.
+        read_bits: the same for weights and memories where they multiply each other.
+        score_sum: order in which the products of a score are added.
+        weighted_sum: order in which the weighted memories are added.
+        weight_sum: order in which the weights are added.
 
     Raises:
-        TypeError: if ``merged_from`` is no int.
-        ValueError: if ``merged_from`` is negative.
+        TypeError: if ``merged_from`` or a number of bits is no int.
+        ValueError: if one of them is negative.
     """
 
     name: str
@@ -178,13 +229,19 @@ class AccuracyModel:
     exp_zero_is_one: bool = False
     output: Format = FLOAT32
     merged_from: int = 0
+    score_bits: int = 0
+    read_bits: int = 0
+    score_sum: Summation = Summation()
+    weighted_sum: Summation = Summation()
+    weight_sum: Summation = Summation()
 
     def __post_init__(self) -> None:
-        count = self.merged_from
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"merged_from must be an int, got {type(count).__name__} {count!r}")
-        if count < 0:
-            raise ValueError(f"merged_from must be a number of memories, or 0 for never, got {count}")
+        for name in ("merged_from", "score_bits", "read_bits"):
+            _check_count(name, getattr(self, name))
+
+    def __hash__(self) -> int:
+        # Models serve as keys, and a hash of all fields would take longer than what is looked up.
+        return hash(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +266,19 @@ class Capabilities:
         errors: raises the errors of clause MHN-DOM-4.
         correctly_rounded: every result is the true one rounded once (clause MHN-PRC-4).
         max_size: largest ``L * N * d`` worth asking of a slow implementation; 0 for no limit.
+        causal: takes ``causal=True`` in attention, and which query sees which key where ``L != N``:
+            ``"top-left"`` as ``is_causal`` of PyTorch, ``"bottom-right"`` as flash-attention from 2.1 on
+            (clause MHN-ATT-2); "" where not claimed.
+        grouped: takes query heads that share key heads in attention (clause MHN-ATT-4).
+        bias: takes a ``bias`` that is added to the logits in attention (clause MHN-ATT-5).
+        log_base: base of the logarithm ``log_normalizer`` returns: e or 2 (clause MHN-ATT-6).
+        shapes: the shapes ``(L, N, d)``, where values are as wide as memories, or ``(L, N, d, dv)`` it can be
+            called with, apart from leading dimensions; 0 stands for any positive number. Empty for every
+            shape. No call of another shape is made.
+
+    Raises:
+        TypeError: if a field has the wrong type.
+        ValueError: if ``causal``, ``log_base``, ``beta_range`` or one of ``shapes`` is malformed.
     """
 
     dtypes: tuple[str, ...] = ("float32",)
@@ -228,6 +298,38 @@ class Capabilities:
     errors: bool = False
     correctly_rounded: bool = False
     max_size: int = 0
+    causal: Literal["", "top-left", "bottom-right"] = ""
+    grouped: bool = False
+    bias: bool = False
+    log_base: float = math.e
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def binary_logarithms(self) -> bool:
+        """Whether ``log_base`` is 2."""
+        return self.log_base == 2
+
+    def __post_init__(self) -> None:
+        for name in ("dtypes", "devices"):
+            names = getattr(self, name)
+            if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
+                raise TypeError(f"{name} must be a tuple of names, got {names!r}")
+        if self.causal not in ("", "top-left", "bottom-right"):
+            raise ValueError(f"causal must be 'top-left', 'bottom-right' or '', got {self.causal!r}")
+        if self.log_base not in (math.e, 2):
+            raise ValueError(f"log_base must be math.e or 2, got {self.log_base!r}")
+        if not isinstance(self.beta_range, tuple) or len(self.beta_range) != 2:
+            raise TypeError(f"beta_range must be a pair of numbers, got {self.beta_range!r}")
+        low, high = self.beta_range
+        if not low <= high:
+            raise ValueError(f"beta_range must hold the smaller number first, got {self.beta_range!r}")
+        if not isinstance(self.shapes, tuple):
+            raise TypeError(f"shapes must be a tuple of shapes, got {type(self.shapes).__name__}")
+        for shape in self.shapes:
+            if not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
+                raise TypeError(f"shapes must hold tuples of ints, got {shape!r}")
+            if len(shape) not in (3, 4) or min(shape) < 0:
+                raise ValueError(f"shapes must hold (L, N, d) or (L, N, d, dv), 0 for any, got {shape!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +337,14 @@ class Implementation(Generic[A]):
     """A frozen description of an implementation under test and of what it claims.
 
     Every callable takes ``(query, memory, *, beta)`` and, where the capability is claimed, ``keep``,
-    ``values`` and ``steps``. A callable left out is a quantity not claimed.
+    ``values`` and ``steps``. A callable left out is a quantity not claimed. An attention kernel
+    ``f(q, k, v, *, scale)`` is described by :func:`hopspec.properties.forms.attention_implementation`.
 
     Args:
         name: name in reports.
         retrieve: the update, ``[..., L, d]``.
-        log_normalizer: ``[..., L]``, natural logarithm, not divided by beta.
+        log_normalizer: ``[..., L]``, logarithm to the base ``capabilities.log_base``, not divided by beta;
+            also takes ``bias`` and ``causal`` where ``attention`` does.
         energy: ``[..., L]``.
         association: the weights, ``[..., L, N]``.
         settle: also takes ``eps`` and ``max_steps``; returns a :class:`Settled`.
@@ -249,10 +353,18 @@ class Implementation(Generic[A]):
         rounded: the update with every operation rounded to ``bits`` bits; takes ``bits``.
         prepare: takes ``(memory, *, values, keep)``; returns what every callable takes in place of the memory
             (clause MHN-DOM-10).
+        attention: the read-out as attention kernels offer it (clause MHN-ATT-1), ``[..., L, dv]``: takes,
+            where the capability is claimed, ``bias`` ``[..., L, N]``, ``causal=True``, and query and memory
+            ``[..., H, L, d]`` and ``[..., G, N, d]`` with H a multiple of G.
         capabilities: what is claimed.
         accuracy: one model per dtype; a dtype without one is judged under the loosest built-in model.
         to_array: from a NumPy array and a dtype name to the implementation's array type; None for PyTorch.
         from_array: back to a NumPy array; None for PyTorch.
+
+    Raises:
+        TypeError: if a field has the wrong type.
+        ValueError: if two models are given for one dtype, or one of ``to_array`` and ``from_array`` without
+            the other.
     """
 
     name: str
@@ -269,3 +381,21 @@ class Implementation(Generic[A]):
     accuracy: tuple[AccuracyModel, ...] = ()
     to_array: Callable[[Any, str], Any] | None = None
     from_array: Callable[[Any], Any] | None = None
+    attention: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.retrieve):
+            raise TypeError(f"retrieve must be callable, got {type(self.retrieve).__name__}")
+        if not isinstance(self.capabilities, Capabilities):
+            raise TypeError(f"capabilities must be a Capabilities, got {type(self.capabilities).__name__}")
+        if not isinstance(self.accuracy, tuple) or not all(
+            isinstance(m, AccuracyModel) for m in self.accuracy
+        ):
+            raise TypeError(f"accuracy must be a tuple of AccuracyModels, got {self.accuracy!r}")
+        storages = [m.storage.name for m in self.accuracy]
+        twice = [name for name in storages if storages.count(name) > 1]
+        if twice:
+            raise ValueError(f"accuracy must hold one model per dtype, got several for {twice[0]}")
+        if (self.to_array is None) != (self.from_array is None):
+            lacking = "to_array" if self.to_array is None else "from_array"
+            raise ValueError(f"to_array and from_array go together, but {lacking} is missing")

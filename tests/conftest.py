@@ -37,3 +37,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stdout + result.stderr
     (path,) = output.glob("*.whl")
     return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--unseen`` runs every fault of tests/unseen, which takes half an hour, and not a sample."""
+    parser.addoption("--unseen", action="store_true", help="run every fault of tests/unseen, not a sample")

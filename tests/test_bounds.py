@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hopspec.formats import FLOAT32
-from hopspec.properties.models import MODELS, loosest, model_named, models_of
+from hopspec.properties.models import MODELS, loosest, model_named, standard_models
 from hopspec.reference import Solution, bounds, rounded_update, solve
 from hopspec.reference.arithmetic import arithmetic
 from hopspec.types import AccuracyModel
@@ -42,10 +42,10 @@ def test_float32_simulation_stays_within(name: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_models_are_ordered_from_tight_to_loose(dtype: str) -> None:
     query, memory, beta, exact = problem(1)
-    sizes = [bounds.update_bound(query, memory, beta, exact, m).max() for m in models_of(dtype)]
+    sizes = [bounds.update_bound(query, memory, beta, exact, m).max() for m in standard_models(dtype)]
     assert sizes[0] == min(sizes)
     assert sizes[-1] == max(sizes)
-    assert loosest(dtype) is models_of(dtype)[-1]
+    assert loosest(dtype) is standard_models(dtype)[-1]
 
 
 def test_bound_is_about_the_size_of_the_rounding() -> None:
@@ -127,5 +127,5 @@ def test_roundoff_of_float64_is_not_lost() -> None:
 def test_models_are_found_by_name() -> None:
     assert model_named("flash", "float16") is MODELS["flash-float16"]
     assert model_named("flash-float16", "float16") is MODELS["flash-float16"]
-    with pytest.raises(ValueError, match="expected one of wide-float32"):
+    with pytest.raises(ValueError, match="expected one of tree-float32"):
         model_named("flush", "float32")

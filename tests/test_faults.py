@@ -62,6 +62,7 @@ def test_right_kernel_passes(dtype: str) -> None:
         "update_is_correctly_rounded",
         "means_are_correctly_rounded",
         "merged_parts_within_bounds",
+        "swamped_sums_within_bound",
         *BATCH_CHECKS,
     }
 

@@ -13,7 +13,7 @@ import pytest
 
 from hopspec.properties import interruption
 from hopspec.properties.options import Options
-from hopspec.properties.part import Part
+from hopspec.properties.part import Part, results
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_a_process_interrupted_before_it_began_leaves_an_empty_report() -> None:
     with control:
         part = Part(Options(targets=("reference",), profile="quick"), iter(()), theirs)
         part.interrupt()
-        report = part.result(lambda *_: None)
+        (report,) = results([part], lambda *_: None)
         part.close()
     assert report.interrupted
     assert report.cells == []

@@ -15,7 +15,8 @@ from hopspec.properties.checks.energy import update_decreases_energy
 from hopspec.properties.judgement import Case, all_of, compare
 from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Problem
-from hopspec.properties.report import as_json, print_report
+from hopspec.properties.report import print_report
+from hopspec.properties.reporting.encoding import as_json
 from hopspec.properties.results import Verdict
 from hopspec.properties.runner import Options, verify
 from hopspec.reference import Enclosed, bounds

@@ -1,6 +1,7 @@
 """Rounding to formats against the conversions of NumPy and the bit patterns themselves."""
 
 import math
+import random
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hopspec.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.precision import Precision
 from hopspec.reference import round_ratio, working_bits
-from hopspec.reference.rounding import inside_float64, round_bits, significand
+from hopspec.reference.rounding import inside_float64, round_bits, settled_significand, significand
 from hopspec.reference.target import FormatGoal, square_root
 
 
@@ -123,3 +124,45 @@ def test_working_bits_follow_the_policy() -> None:
         working_bits(1, 10)
     with pytest.raises(TypeError, match="bits must be an int or a Precision, got float"):
         working_bits(2.5, 10)  # type: ignore[arg-type]
+
+
+def test_a_settled_significand_is_that_of_the_whole_enclosure() -> None:
+    draw = random.Random(3)
+    settled = 0
+    for _ in range(3000):
+        precision, exponent = draw.randrange(2, 12), draw.randrange(-5, 6)
+        denominator = draw.randrange(1, 1 << draw.randrange(1, 14))
+        numerator = draw.choice((1, -1)) * draw.randrange(1, 1 << draw.randrange(2, 24))
+        error = draw.choice((0, 0, 1, abs(numerator) >> 6, abs(numerator) >> 12))
+        size = Fraction(abs(numerator), denominator) * Fraction(2) ** exponent
+        e = size.numerator.bit_length() - size.denominator.bit_length() - precision
+        e += 1 if size / Fraction(2) ** e >= 2**precision else 0
+        scaled, doubt = size / Fraction(2) ** e, size / Fraction(2) ** e * error / abs(numerator)
+        whole = math.floor(scaled)
+        part = scaled - whole
+        found = settled_significand(numerator, denominator, exponent, error, precision)
+        if abs(part - Fraction(1, 2)) <= doubt or whole == 2 ** (precision - 1):
+            assert found is None
+            continue
+        settled += 1
+        up = part > Fraction(1, 2)
+        assert found is not None
+        m, at, away, unit = found
+        assert (m, at) == (math.copysign(1, numerator) * (whole + up), e)
+        assert Fraction(away, unit) == (1 - part if up else part) + doubt
+    assert settled > 1000
+
+
+@pytest.mark.parametrize(
+    ("fmt", "inside"),
+    [
+        (Format("float64", 53, -1022, 1023), True),
+        (Format("one bit more", 54, -1021, 1023), False),
+        (Format("one binade more", 53, -1022, 1024), False),
+        (Format("one binade less at the bottom", 53, -1021, 1023), True),
+        (Format("one subnormal bit more", 53, -1023, 1023), False),
+    ],
+    ids=lambda x: x.name if isinstance(x, Format) else None,
+)
+def test_inside_float64_to_the_bit(fmt: Format, inside: bool) -> None:
+    assert inside_float64(fmt) is inside

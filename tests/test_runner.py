@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hopspec.properties.report import as_json, reproduction
+from hopspec.properties.report import reproduction
+from hopspec.properties.reporting.encoding import as_json
 from hopspec.properties.results import Report, Verdict
 from hopspec.properties.runner import Options, verify
 

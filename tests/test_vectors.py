@@ -20,7 +20,7 @@ import torch
 from hopspec.formats import FLOAT64, FORMATS, Format
 from hopspec.properties.decision import as_fraction
 from hopspec.properties.faults import FAULTS
-from hopspec.properties.models import models_of
+from hopspec.properties.models import standard_models
 from hopspec.properties.vectors import recipes
 from hopspec.properties.vectors.allowed import round_up
 from hopspec.properties.vectors.answer import exactly
@@ -185,7 +185,7 @@ def test_inputs_are_elements_of_their_format_and_shapes_fit(suite: Suite) -> Non
         assert vector.format.name in p.formats or "float8" in vector.format.name
         assert vector.expected.size == math.prod(vector.shape)
         assert all(part.size == vector.expected.size for part in vector.enclosure)
-        assert set(vector.models) == {m.name for m in models_of(vector.format.name)}
+        assert set(vector.models) == {m.name for m in standard_models(vector.format.name)}
 
 
 def test_enclosures_hold_the_exact_answer(suite: Suite) -> None:
@@ -217,7 +217,7 @@ def test_the_exact_answer_rounded_once_is_always_allowed(suite: Suite) -> None:
 def test_models_are_ordered_by_what_they_allow_at_the_median(suite: Suite) -> None:
     for fmt in ("float32", "bfloat16"):
         sizes = []
-        for model in (models_of(fmt)[0].name, models_of(fmt)[-1].name):
+        for model in (standard_models(fmt)[0].name, standard_models(fmt)[-1].name):
             every = [v.allowed(model).max(initial=0) for v in suite.vectors if v.format.name == fmt]
             sizes.append(float(np.median(every)))
         assert 0 < sizes[0] < sizes[1]

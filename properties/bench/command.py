@@ -16,6 +16,7 @@ from hopspec.properties.bench.display import Display, check_writable, wide_conso
 from hopspec.properties.bench.fastpath_command import fastpath_command
 from hopspec.properties.bench.record import Run, read, write
 from hopspec.properties.bench.table import print_changes, print_run
+from hopspec.properties.bench.tightness_command import tightness_command
 from hopspec.reference.integers import BACKEND
 
 __all__ = ["bench_app"]
@@ -31,6 +32,7 @@ def _bench() -> None:
 
 
 bench_app.command("fastpath")(fastpath_command)
+bench_app.command("tightness")(tightness_command)
 
 
 @bench_app.command("oracle")

@@ -1,6 +1,7 @@
 """The properties, each bound to the clause it decides. Importing this package registers all of them."""
 
 from hopspec.properties.checks import (
+    attention,
     batches,
     bounds,
     certificates,
@@ -14,14 +15,18 @@ from hopspec.properties.checks import (
     merging,
     precision,
     prepared,
+    probes,
     settling,
     shapes,
+    statistics,
+    summation,
 )
 from hopspec.properties.checks.registry import CHECKS, Check, check
 
 __all__ = [
     "CHECKS",
     "Check",
+    "attention",
     "batches",
     "bounds",
     "certificates",
@@ -36,6 +41,9 @@ __all__ = [
     "merging",
     "precision",
     "prepared",
+    "probes",
     "settling",
     "shapes",
+    "statistics",
+    "summation",
 ]

@@ -75,7 +75,8 @@ def association_within_bound(case: Case) -> Judgement | None:
 
 
 def _saturates(_description: Description, model: AccuracyModel) -> bool:
-    return model.nearest and model.exp_zero_is_one and not model.pre_scale and not model.score_roundings
+    exact = not (model.pre_scale or model.score_roundings or model.read_bits)
+    return model.nearest and model.exp_zero_is_one and exact
 
 
 @check("MHN-BND-6", family="separated", applies=_saturates)

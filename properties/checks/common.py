@@ -32,7 +32,9 @@ EPS64 = 2.0**-52
 def perturbation(case: Case, p: Problem) -> bounds.Perturbation:
     """The perturbation of MHN-BND-2 that the bounds of ``p`` share."""
     return case.remember(
-        "perturbation", p, lambda: bounds.perturbation(p.query, p.memory, p.beta, p.solution, case.model)
+        "perturbation",
+        p,
+        lambda: bounds.perturbation(p.query, p.memory, p.beta, p.solution, case.model, p.bias),
     )
 
 
@@ -49,15 +51,20 @@ def update_bound(case: Case, problem: Problem | None = None) -> Array:
 
 
 def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
-    """Clause MHN-BND-3."""
+    """Clause MHN-BND-3, or MHN-ATT-6 and what its conversion to a natural logarithm costs in float64."""
     p = problem or case.problem
-    return case.remember(
-        "log bound",
-        p,
-        lambda: bounds.log_normalizer_bound(
-            p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)
-        ),
-    )
+    base = case.description.capabilities.log_base
+
+    def compute() -> Array:
+        moved = perturbation(case, p)
+        bound = bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model, moved, base)
+        if base == math.e:
+            return bound
+        with np.errstate(invalid="ignore"):
+            size = np.where(np.isfinite(bound), np.abs(p.solution.log_normalizer.hi), 0.0)
+        return np.asarray((bound * math.log(base) + 2 * EPS64 * size) * (1 + 2 * EPS64))
+
+    return case.remember("log bound", p, compute)
 
 
 def energy_bound(case: Case, problem: Problem | None = None) -> Array:

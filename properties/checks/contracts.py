@@ -9,7 +9,7 @@ from hopspec.properties.checks.common import every_kept, update_bound
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
 
-LAYOUTS = ("transposed", "every-other-row", "every-other-column", "offset")
+LAYOUTS = ("transposed", "every-other-row", "every-other-column", "offset", "mixed")
 
 
 @check("MHN-DOM-3", family="general")

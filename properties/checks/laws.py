@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from hopspec.properties.calls import Description
 from hopspec.properties.checks.common import (
     EPS64,
     energy_bound,
@@ -17,6 +18,7 @@ from hopspec.properties.checks.common import (
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, within
 from hopspec.properties.problem import Array, Problem, round_to
+from hopspec.types import AccuracyModel
 
 
 def _same_update(case: Case, other: Problem, expected: Array, own: Array, what: str) -> Judgement | None:
@@ -137,11 +139,13 @@ def one_memory_is_returned(case: Case) -> Judgement | None:
     return within("update", case.value(), np.repeat(p.memory, p.query.shape[0], axis=0), update_bound(case))
 
 
-@check("MHN-LAW-8", family="general")
+def _takes_zero(description: Description, _model: AccuracyModel) -> bool:
+    return description.capabilities.beta_range[0] <= 0
+
+
+@check("MHN-LAW-8", family="general", applies=_takes_zero)
 def beta_zero_is_the_mean(case: Case) -> Judgement | None:
     """At ``beta = 0`` the update is the mean of the memory."""
-    if case.description.capabilities.beta_range[0] > 0:
-        return None
     p = case.problem.but(beta=0.0)
     return compare_mean(case, p)
 

@@ -58,6 +58,8 @@ def masked_energy(case: Case) -> Judgement | None:
 @check("MHN-MSK-2", family="masked", quantities=("association",), claims=("masks",))
 def masked_association(case: Case) -> Judgement | None:
     """The association of a masked memory is 0, that of the others is theirs alone."""
+    if not (every_kept(case.problem) or case.description.capabilities.empty_rows):
+        return None
     exact = case.problem.solution.weights
     slack = weight_slack(exact)
     return within("association", case.value("association"), exact, association_bound(case) + slack)

@@ -12,16 +12,15 @@ from hopspec.properties.judgement import Judgement, all_of, require
 from hopspec.properties.problem import Problem
 
 _READING = ("retrieve", "evaluate")
-_OTHERS = ("log_normalizer", "energy", "association", "settle", "certify")
+_QUANTITIES = ("retrieve", "log_normalizer", "evaluate", "energy", "settle", "association", "certify")
 
 
 @check("MHN-DOM-10", family="masked", quantities=("retrieve", "prepare"), claims=("deterministic", "masks"))
 def prepared_memories_give_the_same_bits(case: Case) -> Judgement | None:
-    """Every quantity of a memory prepared with its mask is that of the arrays."""
+    """Quantities of a memory prepared with its mask are those of the arrays."""
     judged = [
         _same_bits(quantity, "of a prepared memory", case.answer(quantity, prepared=True, **options), plain)
-        for quantity in (*_READING, *_OTHERS)
-        if case.provides(quantity)
+        for quantity in _half(case)
         for options in (_options(case.problem, quantity),)
         for plain in (case.answer(quantity, **options),)
     ]
@@ -33,12 +32,11 @@ def prepared_values_are_read_by_the_update_alone(case: Case) -> Judgement | None
     """Values prepared with a memory are what the update reads out, and change nothing else."""
     bare = case.problem.but(values=None)
     judged = []
-    for quantity in (*_READING, *_OTHERS):
-        if case.provides(quantity):
-            options = _options(case.problem, quantity)
-            plain = case.answer(quantity, case.problem if quantity in _READING else bare, **options)
-            prepared = case.answer(quantity, prepared=True, **options)
-            judged.append(_same_bits(quantity, "of a prepared memory with values", prepared, plain))
+    for quantity in _half(case):
+        options = _options(case.problem, quantity)
+        plain = case.answer(quantity, case.problem if quantity in _READING else bare, **options)
+        prepared = case.answer(quantity, prepared=True, **options)
+        judged.append(_same_bits(quantity, "of a prepared memory with values", prepared, plain))
     return all_of(*judged)
 
 
@@ -70,6 +68,12 @@ def changed_memories_are_noticed(case: Case) -> Judgement | None:
                 require(f"{quantity} after a change", sound, "other bits", "an error, or old or new bits")
             )
     return all_of(*judged)
+
+
+def _half(case: Case) -> list[str]:
+    """Every other quantity, for two calls each make these the most expensive cases of a run."""
+    provided = [quantity for quantity in _QUANTITIES if case.provides(quantity)]
+    return provided if len(provided) < 4 else provided[case.problem.seed % 2 :: 2]
 
 
 def _options(problem: Problem, quantity: str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Check:
         judge: gives a judgement, or None where the problem is outside the clause's domain.
         applies: further condition on what the implementation claims.
         dtypes: formats it can be judged in; empty for all.
+        size: ``L * N * d`` of the largest problems it draws; 0 where any size will do.
+        one_in: it is given one case for every so many that others get, where cases are large.
     """
 
     clause: str
@@ -39,11 +41,16 @@ class Check:
     judge: Judge
     applies: Applies
     dtypes: tuple[str, ...] = ()
+    size: int = 0
+    one_in: int = 1
 
     def unclaimed(self, description: Description, model: AccuracyModel) -> str:
         """What the implementation does not claim of what this property needs; "" if it claims everything."""
         missing = [q for q in self.quantities if q not in description.quantities]
         missing += [c for c in self.claims if not getattr(description.capabilities, c)]
+        limit = description.capabilities.max_size
+        if not missing and 0 < limit < self.size:
+            missing = [f"sizes beyond max_size = {limit}"]
         if not missing and not self.applies(description, model):
             missing = [f"{model.name} claims nothing here"]
         return ", ".join(missing)
@@ -68,6 +75,8 @@ def check(
     claims: tuple[str, ...] = (),
     applies: Applies = _always,
     dtypes: tuple[str, ...] = (),
+    size: int = 0,
+    one_in: int = 1,
 ) -> Callable[[Judge], Judge]:
     """Register the decorated function as a property of ``clause``.
 
@@ -78,10 +87,15 @@ def check(
         claims: names of :class:`~hopspec.types.Capabilities` fields it must claim.
         applies: further condition on the description and the accuracy model.
         dtypes: formats it can be judged in; empty for all.
+        size: ``L * N * d`` of the largest problems it draws; 0 where any size will do.
+        one_in: it is given one case for every so many that others get, where cases are large.
     """
 
     def register(judge: Judge) -> Judge:
-        CHECKS.append(Check(clause, judge.__name__, family, quantities, claims, judge, applies, dtypes))
+        found = Check(
+            clause, judge.__name__, family, quantities, claims, judge, applies, dtypes, size, one_in
+        )
+        CHECKS.append(found)
         return checks(clause)(judge)
 
     return register

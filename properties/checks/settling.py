@@ -16,6 +16,8 @@ from hopspec.reference.bounds import update_bound_on_ball
 from hopspec.types import Status
 
 LONGEST_CHAIN = 6
+# Queries of a call in which kernels take those out that have stopped, several times.
+MANY = 24
 # Relative error of a length summed in float32: (d + 3) / 2 units of 2**-24, below this for the d <= 17 drawn.
 RESIDUAL_ROUNDING = 1e-6
 
@@ -229,6 +231,49 @@ def batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
         error = np.asarray(length(batch[0][row] - single[0][0]))
         bound = np.asarray(2 * links.radii[count, row] + 1e-300)
         judged.append(within("state", error, np.asarray(0.0), bound))
+    return all_of(*judged)
+
+
+@check("MHN-SET-4", family="settle", quantities=("retrieve", "settle"))
+def many_batch_mates_do_not_stop_a_query(case: Case) -> Judgement | None:
+    """Nor do two dozen batch-mates, some of them equal to it, that stop sooner and later."""
+    return _among_many(case, case.problem)
+
+
+@check("MHN-SET-4", family="settle", quantities=("retrieve", "settle"), claims=("masks",), one_in=4)
+def many_batch_mates_keep_their_masks(case: Case) -> Judgement | None:
+    """The same with masks of their own."""
+    p = case.problem
+    keep = p.rng.random((p.query.shape[0], p.memory.shape[0])) < 0.7
+    keep[:, p.seed % p.memory.shape[0]] = True
+    return _among_many(case, case.remember("masks of settling", p, lambda: p.but(keep=keep)))
+
+
+def _among_many(case: Case, few: Problem) -> Judgement | None:
+    """State, residual and steps of queries among many are those of the few different ones."""
+    count = few.query.shape[0]
+    order = few.rng.permutation(np.arange(MANY) % count)
+    keep = few.keep if few.keep is None else few.keep[order]
+    state, _, residual, steps, _ = _settled(case, few.but(query=few.query[order], keep=keep))
+    _, _, _, own, _ = _settled(case, few)
+    links = chain(case, int(np.clip(own.max(), 1, LONGEST_CHAIN)), few)
+    judged: list[Judgement | None] = []
+    for row in range(count):
+        last = int(own[row])
+        if not 1 <= last < len(links.states) or links.radii[last, row] >= 0.1 * _width(few):
+            continue
+        doubts = links.radii[1:, row] + links.radii[:-1, row]
+        if (np.abs(links.residuals[1:, row] - few.eps) <= doubts)[:last].any():
+            continue
+        mates = order == row
+        judged.append(
+            require(f"steps of query {row}", bool((steps[mates] == last).all()), steps[mates].tolist(), last)
+        )
+        away, near = length(state[mates] - links.states[last, row]), links.radii[last, row] + 1e-300
+        judged.append(within(f"state of query {row}", away, np.zeros(away.shape), np.full(away.shape, near)))
+        moved = np.full(away.shape, links.residuals[last, row])
+        doubt = doubts[last - 1] + RESIDUAL_ROUNDING * moved + 1e-300
+        judged.append(within(f"residual of query {row}", residual[mates], moved, doubt))
     return all_of(*judged)
 
 

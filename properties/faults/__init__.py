@@ -5,8 +5,11 @@ PyTorch, or the reference where rounding is the subject. ``hopspec verify fault:
 """
 
 from hopspec.properties.faults import (
+    attention,
     batches,
+    calls,
     certificates,
+    claims,
     contracts,
     energies,
     evaluation,
@@ -17,7 +20,10 @@ from hopspec.properties.faults import (
     precision,
     prepared,
     settling,
+    sizes,
+    statistics,
 )
+from hopspec.properties.faults.attention import Attending, AttendingTwo
 from hopspec.properties.faults.batches import BatchInvariant
 from hopspec.properties.faults.kernel import Kernel
 from hopspec.properties.faults.merging import Merging
@@ -27,11 +33,16 @@ __all__ = [
     "FAULTS",
     "KINDS",
     "RIGHT",
+    "RIGHT_ATTENTION",
+    "RIGHT_BINARY_ATTENTION",
     "RIGHT_BATCH_INVARIANT",
     "RIGHT_MERGING",
     "Fault",
+    "attention",
     "batches",
+    "calls",
     "certificates",
+    "claims",
     "contracts",
     "energies",
     "evaluation",
@@ -42,8 +53,12 @@ __all__ = [
     "precision",
     "prepared",
     "settling",
+    "sizes",
+    "statistics",
 ]
 
 RIGHT = Kernel().implementation("right-kernel")
 RIGHT_BATCH_INVARIANT = BatchInvariant().implementation("right-batch-invariant")
 RIGHT_MERGING = Merging().implementation("right-merging")
+RIGHT_ATTENTION = Attending().implementation("right-attention")
+RIGHT_BINARY_ATTENTION = AttendingTwo().implementation("right-binary-attention")

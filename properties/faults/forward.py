@@ -226,7 +226,7 @@ class ExpAtZeroBelowOne(Kernel):
         return total * factor + torch.where(weights == 1, 1 - 2.0**-22, weights).sum(-1, keepdim=True)
 
 
-@plant("forward", "masked_memory_may_hold_anything")
+@plant("forward", "log_normalizer_within_bound")
 class FarTilesSkipped(Kernel):
     """A tile whose largest logit is 6 below the maximum so far is skipped."""
 

@@ -132,7 +132,7 @@ class Linear:
 class Kernel:
     """Retrieval, log-normalizer, energy, evaluation, association and settling, as the specification says."""
 
-    block: ClassVar[int] = 16
+    block: ClassVar[int] = 32
 
     # Arguments
 
@@ -241,8 +241,9 @@ class Kernel:
     # One pass over the memory
 
     def tiles(self, n: int) -> list[slice]:
-        """The keys of each tile."""
-        return [slice(start, min(start + self.block, n)) for start in range(0, n, self.block)]
+        """The keys of each tile; thousands of tiles would take seconds."""
+        block = max(self.block, n // 64)
+        return [slice(start, min(start + block, n)) for start in range(0, n, block)]
 
     def value_tile(self, tile: slice, n: int) -> slice:
         """The values that belong to the keys of ``tile``."""

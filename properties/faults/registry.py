@@ -11,7 +11,17 @@ from hopspec.types import Implementation
 
 __all__ = ["FAULTS", "KINDS", "Fault", "plant"]
 
-KINDS = ("forward", "mask", "energy", "fixed-point", "contract", "precision", "non-finite")
+KINDS = (
+    "forward",
+    "mask",
+    "energy",
+    "fixed-point",
+    "contract",
+    "precision",
+    "non-finite",
+    "attention",
+    "systematic",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,9 @@ class Fault:
         dtype: the format it is judged in.
         killed_by: names of properties that fail on it, each on its own.
         isolated: whether it may hang or end the process, and so must run in a process of its own.
+        fresh: makes the implementation anew, with nothing left over from earlier calls.
+        right: makes the right implementation that this one differs from.
+        module: name of the module it is defined in.
     """
 
     name: str
@@ -34,7 +47,10 @@ class Fault:
     implementation: Implementation[Any]
     dtype: str
     killed_by: tuple[str, ...]
-    isolated: bool = False
+    isolated: bool
+    fresh: Callable[[], Implementation[Any]]
+    right: Callable[[], Implementation[Any]]
+    module: str
 
 
 class Describes(Protocol):
@@ -47,6 +63,7 @@ class Describes(Protocol):
 
 K = TypeVar("K", bound=Describes)
 FAULTS: dict[str, Fault] = {}
+_PLANTED: set[type] = set()
 
 
 def plant(
@@ -69,8 +86,18 @@ def plant(
         what = (kernel.__dict__.get("__doc__") or "").strip()
         if kind not in KINDS or name in FAULTS or not what:
             raise ValueError(f"fault {name!r} needs a name of its own, a docstring and a kind among {KINDS}")
-        implementation = kernel().implementation(name)
-        FAULTS[name] = Fault(name, kind, what, implementation, dtype, killed_by, isolated)
+
+        def fresh() -> Implementation[Any]:
+            return kernel().implementation(name)
+
+        def right() -> Implementation[Any]:
+            base: Any = next(c for c in kernel.__mro__[1:] if c not in _PLANTED)
+            whole: Implementation[Any] = base().implementation(name)
+            return whole
+
+        module = kernel.__module__
+        FAULTS[name] = Fault(name, kind, what, fresh(), dtype, killed_by, isolated, fresh, right, module)
+        _PLANTED.add(kernel)
         return kernel
 
     return register

@@ -68,8 +68,12 @@ class StopsOnEnergy(Kernel):
     """Stops when the energy falls by less than eps."""
 
     def stops(self, step: Step) -> Tensor:
-        fall = (step.new.double().square().sum(-1) - step.old.double().square().sum(-1)).abs() / 2
-        return fall <= step.eps
+        moved = replace(step.inputs, query=step.new.double().nan_to_num())
+        before, after = (
+            self.ground(at, self.logarithm(self.sums(at), at)).double() for at in (step.inputs, moved)
+        )
+        # The energy of an empty row is infinite and stays so.
+        return ~(before - after > step.eps)
 
 
 @plant("fixed-point", "stops_at_the_first_small_step")
@@ -277,3 +281,32 @@ class NoLimitOfSteps(Kernel):
 
     def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
         return super().settle(query, memory, **{**options, "max_steps": 2**40})
+
+
+@plant("fixed-point", "many_batch_mates_do_not_stop_a_query")
+class RowsScatteredAmongRunning(Kernel):
+    """Among more than eight queries, states of those still running go to the first places."""
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        found = super().settle(query, memory, **options)
+        if query.ndim > 2 or len(query) <= 8:
+            return found
+        late = found.steps > found.steps.min()
+        state = found.state.clone()
+        state[: int(late.sum())] = found.state[late]
+        return found._replace(state=state)
+
+
+@plant("fixed-point", "many_batch_mates_keep_their_masks")
+class MasksNotTakenOut(Kernel):
+    """Among more than eight queries, masks stay in their places when queries that stopped are taken out."""
+
+    def settle(self, query: Tensor, memory: Tensor, **options: Any) -> Settled[Tensor]:
+        found = super().settle(query, memory, **options)
+        keep = options.get("keep")
+        if query.ndim > 2 or len(query) <= 8 or keep is None or keep.ndim < 2 or len(keep) == 1:
+            return found
+        late = (found.steps > found.steps.min()).nonzero()[:, 0]
+        options["keep"] = keep[: len(late)]
+        own = super().settle(query[late], memory, **options)
+        return type(found)(*(a.index_put((late,), b) for a, b in zip(found, own, strict=True)))

@@ -224,6 +224,10 @@ _SETTLING = "several steps have no correctly rounded answer"
 _PARTS = "merges parts of the memory, which no model of the vectors does"
 _EVALUATION = "several results of one call, and a vector asks for one"
 _TRUNCATED = "arithmetic in p bits, which no format is"
+_ATTENTION = "needs what attention kernels have besides; a vector is one retrieval"
+_CLAIMS = "claims a model that no vector states errors for"
+_SIZES = "shows at sizes or beside numbers that no vector has"
+_SYSTEMATIC = "errs too little in one answer, and shows in hundreds"
 # Planted faults that no vector can be for, and why.
 FAULTS_WITHOUT_VECTORS: dict[str, str] = {
     "strides-ignored": _LAYOUT,
@@ -244,6 +248,37 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
     "prepared-values-as-memory": _CALLS,
     "sums-of-first-call": _CALLS,
     "norms-of-old-memory": _CALLS,
+    **dict.fromkeys(
+        (
+            "converted-by-address",
+            "integer-beta-is-an-exponent",
+            "one-buffer-for-results",
+            "same-array-skips-itself",
+            "scores-by-rounded-beta",
+            "wide-transposed-as-contiguous",
+        ),
+        _CALLS,
+    ),
+    **dict.fromkeys(
+        (
+            "association-of-first-tile",
+            "last-query-tile-dropped",
+            "loop-ends-at-masked-block",
+            "mask-in-whole-bytes",
+            "mask-index-in-fifteen-bits",
+            "maximum-starts-far-below",
+            "queries-beyond-threads",
+            "memories-beyond-grid",
+            "memories-counted-in-sixteen-bits",
+            "values-beyond-tile-lost",
+            "weights-counted-in-half",
+            "width-beyond-tile-not-compared",
+            "zero-memories-are-padding",
+        ),
+        _SIZES,
+    ),
+    "memory-of-first-head": _SHAPES,
+    **dict.fromkeys(("rows-scattered-among-running", "masks-not-taken-out"), _SETTLING),
     "first-memory-for-all": _SHAPES,
     "first-beta-for-all": _SHAPES,
     "beta-of-first-slice": _SHAPES,
@@ -254,7 +289,37 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
     "quotient-in-half-the-bits": _TRUNCATED,
     "fixed-point-exp": _TRUNCATED,
     "at-most-twenty-four-bits": _TRUNCATED,
+    **dict.fromkeys(("sums-in-turn", "scores-in-turn", "denominator-unrounded"), _CLAIMS),
     **dict.fromkeys(("shortcut-for-one-query", "split-sums-for-many-queries"), _CALLS),
+    **dict.fromkeys(
+        (
+            "bias-in-first-tile",
+            "bias-in-half",
+            "bias-of-first-head",
+            "bias-of-first-query",
+            "bias-times-scale",
+            "binary-for-natural",
+            "causal-bottom-right",
+            "causal-by-tile",
+            "causal-ignored-in-tail",
+            "causal-ignored-when-masked",
+            "causal-off-by-one",
+            "causal-sees-the-next",
+            "default-scale",
+            "empty-tile-nan",
+            "first-group-for-all",
+            "half-binary",
+            "heads-interleaved",
+            "keys-read-out",
+            "log-normalizer-without-bias",
+            "mask-ignored-when-causal",
+            "masked-with-zero",
+            "natural-for-binary",
+            "small-bias-forgotten",
+            "zero-scale-is-default",
+        ),
+        _ATTENTION,
+    ),
     **dict.fromkeys(
         (
             "empty-part-takes-part",
@@ -285,5 +350,32 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
             "stale-normalizer",
         ),
         _EVALUATION,
+    ),
+    **dict.fromkeys(
+        (
+            "association-cut-off",
+            "beta-hundredth-too-small",
+            "beta-in-storage",
+            "beta-millionths-too-large",
+            "beta-thousandth-too-large",
+            "beta-thousandth-too-small",
+            "last-memory-hundredth-too-heavy",
+            "last-queries-too-long",
+            "later-memories-heavier",
+            "log-normalizer-hundredth-too-large",
+            "logarithm-of-e-in-half",
+            "logits-softly-capped",
+            "mixed-with-mean",
+            "nearest-memory-too-light",
+            "result-cut-off",
+            "result-rounded-up",
+            "result-thousandth-too-long",
+            "slightly-damped",
+            "small-number-added-to-total",
+            "small-weights-dropped",
+            "square-thousandth-too-large",
+            "weights-cut-off",
+        ),
+        _SYSTEMATIC,
     ),
 }

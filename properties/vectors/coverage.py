@@ -18,7 +18,7 @@ _STEPS = "speaks of several steps, which have no correctly rounded answer"
 _CALLS = "is a matter of calls, storage or shapes, not of numbers"
 # Clauses, and families that have no result of one update, that no vector is about, and why.
 CLAUSES_WITHOUT_VECTORS: dict[str, str] = {
-    **dict.fromkeys((f"MHN-DOM-{i}" for i in (1, 2, 4, 5, 6, 7, 9, 10)), _CALLS),
+    **dict.fromkeys((f"MHN-DOM-{i}" for i in (1, 2, 4, 5, 6, 7, 9, 10, 11)), _CALLS),
     "MHN-UPD-1": "has no result of its own: logits show in the association",
     "MHN-UPD-5": "the Jacobian is not a result of an implementation",
     "MHN-UPD-6": _STEPS,
@@ -30,11 +30,14 @@ CLAUSES_WITHOUT_VECTORS: dict[str, str] = {
     "MHN-GRD": "gradients have no accuracy model, so no error can be allowed",
     "MHN-BND-1": "defines what the other bounds are about",
     "MHN-BND-5": _STEPS,
-    "MHN-BND-8": "is about models that merge parts, which no built-in one does",
+    "MHN-BND-8": "is about models that merge parts, for which the vectors state no errors",
+    "MHN-BND-9": "is about models that state an order of summation, for which the vectors state no errors",
     "MHN-PRC-2": "is about working precision, not about a format",
     "MHN-PRC-3": "is about working precision, not about a format",
     "MHN-PRC-5": "is about derivatives",
     **dict.fromkeys(("MHN-LAW-1", "MHN-LAW-2", "MHN-LAW-4", "MHN-LAW-5", "MHN-LAW-6"), _TWO),
+    "MHN-STA": "is about hundreds of queries at once",
+    "MHN-ATT": "is about what attention kernels have besides; a vector is one retrieval",
     "MHN-BIG": "is about the exact answer at sizes no file should hold",
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 import hopspec
 from hopspec.clauses import load_clauses
 from hopspec.formats import FORMATS, Format
-from hopspec.properties.models import models_of
+from hopspec.properties.models import standard_models
 from hopspec.properties.problem import Problem
 from hopspec.properties.vectors import recipes
 from hopspec.properties.vectors.allowed import allowed_errors
@@ -205,7 +205,7 @@ def _decimal(x: float) -> str:
 def _allowed(recipe: Recipe, problem: Problem, quantity: str, fmt: Format, expected: Sequence[float]) -> Any:
     found = {}
     finite = np.isfinite(expected)
-    for model in models_of(fmt.name):
+    for model in standard_models(fmt.name):
         # What is not a number must be met exactly, whatever the arithmetic.
         bound = np.where(finite, allowed_errors(problem, quantity, model, recipe), 0.0)
         found[model.name] = {"bits": pack(bound), "largest": _decimal(float(bound.max(initial=0.0)))}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.properties.decision import PRECISIONS, decide
-from hopspec.properties.models import model_named, models_of
+from hopspec.properties.models import loosest, standard_models
 from hopspec.properties.problem import Array
 from hopspec.properties.vectors.answer import exactly
 from hopspec.properties.vectors.codec import pack_one
@@ -70,15 +70,23 @@ def model_for(vector: Vector, name: str | None) -> str:
     """The model a vector is judged under: the loosest by default, "" where its format has none.
 
     Raises:
-        ValueError: if the format has models, and none called ``name``.
+        ValueError: if the format has models, and the vectors state nothing for one called ``name``.
     """
     if name == CORRECTLY_ROUNDED:
         return CORRECTLY_ROUNDED
     if not vector.models:
         return ""
+    dtype = vector.format.name
     if name is None:
-        return models_of(vector.format.name)[-1].name
-    return model_named(name, vector.format.name).name
+        return loosest(dtype).name
+    known = [m.name for m in standard_models(dtype)]
+    for candidate in (name, f"{name}-{dtype}"):
+        if candidate in known:
+            return candidate
+    raise ValueError(
+        f"model {name!r} is not a model of {dtype} vectors; expected one of {', '.join(known)}, "
+        "or a prefix of one"
+    )
 
 
 def _same(actual: Array, expected: Array) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from hopspec.formats import Format
-from hopspec.properties.models import models_of
+from hopspec.properties.models import standard_models
 from hopspec.properties.problem import Problem
 from hopspec.properties.vectors.codec import has_infinity
 from hopspec.properties.vectors.recipe import QUANTITIES, Draw, nothing_lacking, recipe
@@ -69,7 +69,7 @@ def square(draw: Draw) -> Problem:
 
 
 def _narrow_scores(fmt: Format) -> str:
-    stored = any(m.score_roundings for m in models_of(fmt.name))
+    stored = any(m.score_roundings for m in standard_models(fmt.name))
     return "scores below -10000 are too large to be stored" if stored and fmt.emax < 17 else ""
 
 

@@ -1,0 +1,69 @@
+"""``hopspec search``."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hopspec.properties.kills.display import Stages, shown
+from hopspec.properties.reporting.encoding import problem_as_json
+
+__all__ = ["search_command"]
+
+
+def search_command(
+    implementation: Annotated[str, typer.Argument(help="Built-in name or package.module:function.")],
+    clause: Annotated[list[str] | None, typer.Option(help="Only this clause; may be repeated.")] = None,
+    property_: Annotated[
+        list[str] | None, typer.Option("--property", help="Only this property; may be repeated.")
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="Only this dtype; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for all properties together.")] = 60.0,
+    seed: Annotated[int, typer.Option(help="Seed of every draw and edit.")] = 0,
+    first: Annotated[bool, typer.Option("--first", help="End a property at its first failure.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write what was found, with the inputs.")] = None,
+) -> None:
+    """Look for inputs on which the error comes as close to its bound as it can.
+
+    It begins with drawn problems and changes them by small edits, keeping those with the largest error over
+    bound. The implementation runs in this process. Exit status: 0 if every claimed clause held, 1 if one was
+    broken, 2 if the search could not be done.
+    """
+    from hopspec.properties.host import NotUsable  # noqa: PLC0415  (needs PyTorch)
+    from hopspec.properties.kills.search import search  # noqa: PLC0415
+
+    console = Console()
+    try:
+        with shown() as progress:
+            found = search(
+                implementation,
+                clauses=clause or (),
+                properties=property_ or (),
+                dtypes=dtype or (),
+                seconds=seconds,
+                seed=seed,
+                to_failure=first,
+                progress=Stages(progress),
+            )
+    except (ValueError, NotUsable) as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        raise typer.Exit(2) from None
+    table = Table(box=box.SIMPLE_HEAD, title="largest error over bound", title_justify="left")
+    for column in ("clause", "property", "dtype", "drawn", "found", "problems"):
+        table.add_column(column, justify="left" if column in ("clause", "property", "dtype") else "right")
+    for s in sorted(found, key=lambda s: -s.found):
+        style = "bold red" if s.broken else ""
+        numbers = (f"{s.drawn:.3g}", f"{s.found:.3g}", str(s.evaluations))
+        table.add_row(s.clause, s.check, s.dtype, *numbers, style=style)
+    console.print(table)
+    if json is not None:
+        entries = [{**vars(s), "problem": s.problem and problem_as_json(s.problem)} for s in found]
+        json.write_text(json_format.dumps(entries, indent=1, default=str), encoding="utf-8")
+        console.print(f"written to {json}")
+    raise typer.Exit(1 if any(s.broken for s in found) else 0)

@@ -1,0 +1,72 @@
+"""Faults on no list, in kernels written by somebody else: a sample each time, all of them with --unseen."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from hopspec.properties.runner import Options, verify
+from tests.unseen.catalogue import KERNELS, PLANTED, target
+from tests.unseen.verdicts import OPEN, SAME
+
+# One of each class, among them every way to go wrong at a size, in a sequence of calls, and by a special case.
+SAMPLE = (
+    "flash.query_tail_shifted",
+    "flash.keys_beyond_65535",
+    "flash.query_rows_beyond_1024",
+    "flash.width_in_eights",
+    "flash.same_array_is_self_attention",
+    "flash.beta_integer",
+    "flash.log2e_in_half",
+    "scratch.result_is_the_scratch",
+    "scratch.cache_by_checksum",
+    "scratch.logits_not_cleared",
+    "lanes.wraps_at_4096",
+    "lanes.exp_zero_below_minus_20",
+    "half.sum_stops_at_2048",
+    "half.rows_in_sixteens",
+    "plain.kept_counted_in_int16",
+    "plain.blocks_end_at_empty",
+    "plain.square_mask_per_query",
+    "heads.heads_by_modulo",
+    "heads.slices_beyond_8",
+)
+EXPECTED = [f"{kernel}.{fault}" for kernel, fault in PLANTED]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Kernels of others warn of what they do to huge numbers."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_right_kernel_passes(kernel: str, request: pytest.FixtureRequest) -> None:
+    examples = None if request.config.getoption("--unseen") else 6
+    options = Options((target(kernel),), profile="quick", examples=examples, in_process=True, shrink=False)
+    report = verify(options)
+    assert [(c.check, c.dtype, c.failure) for c in report.broken] == []
+    assert report.exit_status == 0
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_fault_is_found(name: str, request: pytest.FixtureRequest) -> None:
+    if name not in SAMPLE and not request.config.getoption("--unseen"):
+        pytest.skip("not in the sample; --unseen runs every fault")
+    if name in SAME or name in OPEN:
+        pytest.skip({**SAME, **OPEN}[name])
+    kernel, _, fault = name.partition(".")
+    options = Options((target(kernel, fault),), profile="default", in_process=True, first=True)
+    report = verify(options)
+    assert report.stopped_at is not None
+
+
+def test_there_is_a_verdict_on_planted_faults_only() -> None:
+    assert {*SAMPLE, *SAME, *OPEN} <= {*EXPECTED}
+    assert not {*SAME} & {*OPEN}
+    assert not {*SAMPLE} & ({*SAME} | {*OPEN})
