@@ -35,7 +35,7 @@ class Call:
         prepared: whether memory, values and mask are prepared first (clause MHN-DOM-10). Two more arguments
             are then possible: ``earlier``, queries asked of the prepared memory before, and ``changed``, what
             is written into the memory in between.
-        story: what happens around the call, a name in :data:`hopspec.properties.stories.STORIES`; "" for nothing.
+        story: what happens around the call, see :mod:`hopspec.properties.stories`; "" for nothing.
         varies: whether other dtypes are asked something else, so that this call does not foretell theirs.
     """
 
@@ -52,7 +52,8 @@ class Call:
     def key(self) -> tuple[object, ...]:
         """Equal for calls that ask the same, bit for bit."""
         arrays = ((name, a.shape, a.dtype.str, a.tobytes()) for name, a in self.arguments.items())
-        return self.quantity, self.dtype, self.layout, self.prepared, self.story, *arrays, *self.options.items()
+        manner = self.layout, self.prepared, self.story
+        return self.quantity, self.dtype, *manner, *arrays, *self.options.items()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ __all__ = ["long_problem", "many_problem", "tile_problem"]
 # Powers of two at which tiles, vectors and heads end, and what lies beside them.
 ROWS = (*BLOCK_EDGES, 255, 256, 257, 300)
 KEYS = (191, 192, 193, 255, 256, 257, 257, 385, 511, 513, 769, 1024, 1025)
-WIDTHS = (*BLOCK_EDGES, 24, 40, 48, 80, 96, 192, 255, 256, 257)
+# The usual widths of heads have kernels of their own.
+WIDTHS = (*BLOCK_EDGES, 24, 40, 48, 80, 96, 192, 255, 256, 257, *(32, 64, 128) * 4)
 # Where counters of 8, 11 and 16 bits end, blocks of threads, shared memory, and a grid's second dimension.
 # What ends anywhere shows in the longest; the others are for what is wrong at a multiple or one beside it.
 LONGEST = (65537, 66000, 70000)
@@ -45,7 +46,7 @@ TWISTS = (
 
 
 def tile_problem(rng: np.random.Generator) -> Problem:
-    """L, N and d at the edges of tiles, one, two or all three at a time, and one thing out of the ordinary."""
+    """L, N and d at the edges of tiles, one or all of them at a time, and one thing out of the ordinary."""
     form = choose(rng, ("rows", "rows", "wide", "wide", "keys", "keys", "square", "grid"))
     n, d = between(rng, 2, 20), between(rng, 1, 9)
     count = between(rng, 1, 4)
@@ -74,7 +75,7 @@ def _twisted(rng: np.random.Generator, base: Problem, twist: str) -> Problem:
     if twist == "leader":
         # In the columns where it is 0 nothing is left but the weights of the others.
         place = n - 1 if rng.random() < 0.5 else between(rng, 0, n - 1)
-        return _led(p, place, choose(rng, LEADS), zeros=rng.random(d) < 0.5)
+        return _led(p, place, choose(rng, LEADS), np.asarray(rng.random(d) < 0.5))
     if twist == "level" and d > 1:
         # One column gives all logits a common part, far from 0 on either side.
         common = choose(rng, (32.0, 64.0, 128.0))

@@ -116,6 +116,13 @@ def test_measuring_compares_with_the_right_implementation(tiny: str) -> None:
     assert same.cases > 0
 
 
+def test_every_fault_differs_from_an_implementation_that_is_not_planted() -> None:
+    for fault in FAULTS.values():
+        right, wrong = fault.right(), fault.fresh()
+        assert right.capabilities == wrong.capabilities, fault.name
+        assert right.name == wrong.name == fault.name
+
+
 def test_measuring_says_after_how_many_cases_a_property_failed() -> None:
     found = measure(Pair("mask-inverted", "float32"), checks=("masked_association", "one_memory_is_returned"))
     assert found.broken == {"masked_association": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_right_kernel_passes() -> None:
     report = run("right")
     assert report.exit_status == 0
     assert not report.failures
-    assert all(c.cases >= 8 for c in report.cells if not c.unclaimed)
+    assert all(c.cases >= c.needed > 0 for c in report.cells if not c.unclaimed)
+    for clause in CORE:
+        assert sum(c.cases for c in report.cells if c.clause == clause and not c.unclaimed) >= 8
     assert {c.clause for c in report.cells} == set(CORE)
 
 
@@ -186,7 +189,9 @@ def test_command_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "MHN-BND-2" in done.stdout
-    assert "holds 20" in done.stdout
+    counted = re.search(r"holds (\d+)", done.stdout)
+    assert counted is not None
+    assert int(counted[1]) >= 20
     assert "progress: 100%" not in done.stdout
     assert json.loads(path.read_text())["exit_status"] == 0
 

@@ -279,6 +279,17 @@ def test_other_systematic_errors_that_are_allowed(changes: dict[str, bool | int]
     assert stricter.ratio > 1
 
 
+def test_scores_rounded_twice_are_not_accused() -> None:
+    """Eight bits times 1 + 2**-9 are nearly always rounded down: beta is 0.2 % smaller for every score."""
+    p = next(drawn(n) for n in range(40) if "power of four" in drawn(n).regimes)
+    p = p.but(beta=p.beta * (1 + 2.0**-9))
+    for model, accused in (("eager", False), ("wide", True)):
+        one = found(TORCH_EAGER, "retrieve", p, "bfloat16", model)["beta"]
+        assert one.coefficient < -1e-3
+        assert one.coefficient / one.deviation < -5
+        assert (one.ratio > 1) is accused
+
+
 @pytest.mark.parametrize("number", range(6))
 def test_a_thousandth_of_beta_is_seen_in_every_crowd(number: int) -> None:
     one = found(wrong("beta-thousandth-too-large"), "retrieve", drawn(number), "bfloat16")["beta"]
@@ -290,15 +301,16 @@ def test_a_thousandth_of_beta_is_seen_in_every_crowd(number: int) -> None:
     assert abs(same.coefficient) < 5 * same.deviation
 
 
-def test_a_hundredth_of_beta_is_seen_under_the_loosest_model() -> None:
+@pytest.mark.parametrize(("dtype", "factor"), [("bfloat16", 1.03), ("float16", 1.01)])
+def test_what_is_seen_of_a_kernel_that_claims_nothing(dtype: str, factor: float) -> None:
     numbers = [n for n in range(40) if "power of four" in drawn(n).regimes][:6]
 
     def hot(query: torch.Tensor, memory: torch.Tensor, *, beta: float) -> torch.Tensor:
-        update: torch.Tensor = TORCH_SDPA.retrieve(query, memory, beta=1.01 * beta)
+        update: torch.Tensor = TORCH_SDPA.retrieve(query, memory, beta=factor * beta)
         return update
 
     of: Implementation[torch.Tensor] = Implementation("hot", hot)
-    caught = [found(of, "retrieve", drawn(n), "bfloat16", "any")["beta"].ratio > 1 for n in numbers]
+    caught = [found(of, "retrieve", drawn(n), dtype, "any")["beta"].ratio > 1 for n in numbers]
     assert sum(caught) >= 3
 
 

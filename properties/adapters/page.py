@@ -65,12 +65,19 @@ def _table(found: dict[str, Any], known: list[ThirdParty]) -> str:
     for third in known:
         of = found[third.name]
         version = of["versions"][third.distributions[0]]
-        broken = ", ".join(b["clause"] for b in of["broken"]) or "none"
+        broken = _broken_of(of["broken"])
         link = f"[{third.name}](#{third.name})"
         dtypes, holds = ", ".join(of["models"]), len(of["holds"])
         version = f"{third.distributions[0]} {version}"
         rows.append(f"| {link} | {version} | {dtypes} | {holds} | {broken} | {_worst(of)} |")
     return "\n".join(rows) + "\n"
+
+
+def _broken_of(broken: list[dict[str, Any]]) -> str:
+    if len(broken) <= SHOWN:
+        return ", ".join(b["clause"] for b in broken) or "none"
+    dtypes = dict.fromkeys(d for b in broken for d, (bad, _) in b["counts"].items() if bad)
+    return f"{len(broken)}, in {', '.join(dtypes)}"
 
 
 def _worst(of: dict[str, Any]) -> str:
@@ -79,7 +86,7 @@ def _worst(of: dict[str, Any]) -> str:
 
 def _section(third: ThirdParty, of: dict[str, Any]) -> str:
     installed = ", ".join(f"{d} {v}" for d, v in of["versions"].items())
-    lines = [f"## {third.name}", "", f"{_sentence(third.what)} ({installed}).", ""]
+    lines = [f"## {third.name}", "", f"{third.what} ({installed}).", ""]
     lines += [f"- Promised: {third.promises}"]
     lines += [f"- Asked: {third.asked}"] if third.asked else []
     lines += [f"- Known: {third.known}"] if third.known else []

@@ -74,7 +74,7 @@ THIRD_PARTIES: tuple[ThirdParty, ...] = (
     ),
     ThirdParty(
         name="sdpa-flash",
-        what="the same, flash kernel for CPUs",
+        what="scaled_dot_product_attention of PyTorch, flash kernel for CPUs",
         target="sdpa:FLASH",
         distributions=("torch",),
         modules=("torch",),
@@ -143,7 +143,7 @@ THIRD_PARTIES: tuple[ThirdParty, ...] = (
     ThirdParty(
         name="jax-dpa-residual",
         compiled=True,
-        what="the same with its log-normalizer (return_residual=True)",
+        what="jax.nn.dot_product_attention with its log-normalizer (return_residual=True)",
         target="jax_nn:RESIDUAL",
         distributions=("jax", "jaxlib"),
         modules=("jax",),
@@ -180,7 +180,7 @@ THIRD_PARTIES: tuple[ThirdParty, ...] = (
     ),
     ThirdParty(
         name="onnxruntime-multihead",
-        what="com.microsoft MultiHeadAttention in the same",
+        what="MultiHeadAttention of com.microsoft in ONNX Runtime's CPU provider",
         target="onnx_runtime:MULTIHEAD",
         distributions=("onnxruntime", "onnx"),
         modules=("onnxruntime", "onnx"),
@@ -223,7 +223,7 @@ THIRD_PARTIES: tuple[ThirdParty, ...] = (
     ),
     ThirdParty(
         name="x-transformers-flash",
-        what="the same with flash=True",
+        what="Attend of x-transformers with flash=True",
         target="x_transformers_attend:FLASH",
         distributions=("x-transformers", "torch"),
         modules=("x_transformers", "torch"),

@@ -243,7 +243,7 @@ def arguments_broadcast_each_in_its_way(case: Case) -> Judgement | None:
         whole["keep"] = rng.random((p.query.shape[0], p.memory.shape[0])) < 0.7
         whole["keep"][:, p.seed % p.memory.shape[0]] = True
     if claims.tensor_beta:
-        whole["beta"] = np.float64(np.float32(p.beta))
+        whole["beta"] = np.asarray(np.float32(p.beta), dtype=np.float64)
     whole |= {"query": _slices(rng, whole["query"], lead)}
     arrays = {"query": whole["query"]} | {
         name: _slices(rng, array, _part(rng, lead)) for name, array in whole.items() if name != "query"

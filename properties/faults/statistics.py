@@ -49,7 +49,7 @@ class HalfWeights(Kernel):
 
 
 class HalfScores(HalfWeights):
-    """Right: scores and logits are rounded to bfloat16 too, as kernels do that write them to memory."""
+    """Right: scores are rounded to bfloat16 too, as kernels do that write them to memory."""
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         return super().scores(query, keys).to(self.narrow).double()

@@ -8,7 +8,7 @@ function filterRows() {
   const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of rows) {
-    const chosen = ["implementation", "dtype"].every((key) => !wanted[key] || row.dataset[key] === wanted[key]);
+    const chosen = ["implementation", "dtype", "verdict"].every((key) => !wanted[key] || row.dataset[key] === wanted[key]);
     row.hidden = !(chosen && words.every((word) => texts.get(row).includes(word)));
     shown += !row.hidden;
   }

@@ -113,6 +113,7 @@ def as_page(report: Report) -> str:
         facts=_facts(report),
         regimes=sorted(report.regimes.items(), key=lambda item: (-item[1], item[0])),
         cases=sum(c.cases for c in report.cells if not c.unclaimed),
+        undecided=sum(c.undecided for c in report.cells),
     )
 
 

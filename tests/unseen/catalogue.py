@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unseen import flash, half, heads, lanes, plain, scratch
-from tests.unseen.variants import Variants
+from . import flash, half, heads, lanes, plain, scratch
+from .variants import Variants
 
 __all__ = ["KERNELS", "PLANTED", "target"]
 

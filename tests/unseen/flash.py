@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tests.unseen.variants import Variants
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 
@@ -73,7 +73,7 @@ FAULTS = {
     "top_512": "only the 512 largest weights count",
     "repeated_memories_once": "memories that occur repeatedly count once",
     "same_array_is_self_attention": "where query and memory are the same array, a row does not see itself",
-    "same_start_is_self_attention": "where query and memory start at one address, columns beyond L are left out",
+    "same_start_is_self_attention": "query and memory with one address: columns beyond L are left out",
     "distance_form": "scores come from squared distances and norms",
     "reciprocal_of_12_bits": "the reciprocal of the sum has twelve bits",
     "sum_in_bfloat16": "the sum of weights is kept in bfloat16",

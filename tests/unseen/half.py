@@ -1,4 +1,4 @@
-"""A kernel for half precision as one writes it in Triton: tiles, float32 sums, weights rounded before they multiply."""
+"""A kernel for half precision as one writes it in Triton: tiles, float32 sums, rounded weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from hopspec.types import Capabilities, Implementation
-from tests.unseen.variants import Variants
+
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from hopspec.types import Capabilities, Implementation
-from tests.unseen.variants import Variants
+
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 
 FAULTS = {
     "memory_of_first_batch": "a memory without leading dimensions is taken to have the batch's stride",
-    "heads_by_modulo": "where the memory has fewer leading dimensions, its slice is the flat number modulo theirs",
+    "heads_by_modulo": "a memory of fewer leading dimensions is read by the flat number modulo theirs",
     "beta_of_first_head": "beta is read once, for the first slice",
     "beta_by_batch": "an array beta is read by the first leading dimension alone",
     "mask_of_first_slice": "a mask with leading dimensions is read for the first slice",
@@ -32,7 +33,7 @@ FAULTS = {
     "values_strides_of_memory": "values are read with the strides of the memory",
     "one_slice_squeezed": "leading dimensions of length one are squeezed from the result",
     "slices_beyond_8": "slices beyond the eighth repeat the first",
-    "query_broadcast": "a query without leading dimensions is used for the first slice and zero for the others",
+    "query_broadcast": "a query without leading dimensions is zero for all slices but the first",
 }
 
 
@@ -53,7 +54,7 @@ class Heads:
     ) -> Tensor:
         bug = self.bug
         source = memory if values is None else values
-        lead = torch.broadcast_shapes(
+        lead = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
             query.shape[:-2],
             memory.shape[:-2],
             source.shape[:-2],

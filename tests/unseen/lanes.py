@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.types import Capabilities, Implementation
-from tests.unseen.variants import Variants
+
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 
@@ -61,10 +62,7 @@ class Lanes:
             memory = np.where(np.abs(memory) < least, np.float32(0), memory)
         count = len(memory)
         with np.errstate(all="ignore"):
-            if bug == "scale_query_first":
-                scores = self._scores(q * beta, memory)
-            else:
-                scores = self._scores(q, memory)
+            scores = self._scores(q * beta if bug == "scale_query_first" else q, memory)
             if bug == "subnormal_products_flushed":
                 scores = np.where(np.abs(scores) < 2.0**-100, np.float32(0), scores)
             logits = scores if bug == "scale_query_first" else np.float32(number) * scores
@@ -88,7 +86,7 @@ class Lanes:
             full = 64
         products = memory[:, :full] * q[:full]
         lanes = products.reshape(len(memory), -1, LANES).sum(1, dtype=np.float32)
-        scores = lanes.sum(1, dtype=np.float32)
+        scores: Array = lanes.sum(1, dtype=np.float32)
         rest = (memory[:, full:] * q[full:]).sum(1, dtype=np.float32)
         if bug == "width_beyond_eight_vectors" and width > 64:
             return scores

@@ -1,4 +1,4 @@
-"""Attention in plain NumPy with everything a Hopfield network is asked for: masks, values, energies, settling."""
+"""Attention in plain NumPy with all that is asked of a Hopfield network: masks, energies, settling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.types import Capabilities, Implementation, Settled, Status
-from tests.unseen.variants import Variants
+
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 
@@ -45,7 +46,7 @@ FAULTS = {
     "mask_of_one_kept": "where one memory of more than 64 is kept, the one before is returned",
     "mask_added": "masked logits are lowered by 10,000",
     "settle_total_eps": "the stop rule squares the residual and not eps",
-    "settle_rows_scattered": "once queries have ended, rows are written back to their places among the running",
+    "settle_rows_scattered": "once queries have ended, rows go to their places among the running",
     "settle_second_compaction": "after a second compaction the places of the first are used",
     "settle_mask_not_compacted": "the mask is not compacted with the rows",
     "settle_residual_of_neighbour": "residuals are those of the running rows in order",

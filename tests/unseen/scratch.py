@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.unseen.variants import Variants
+from .variants import Variants
 
 __all__ = ["KERNELS"]
 
@@ -16,7 +16,7 @@ PAD = 32
 
 FAULTS = {
     "logits_not_cleared": "logits beyond N in the padded buffer are those of an earlier, longer call",
-    "memory_not_cleared": "the padded rows of the memory are kept, and count with a logit of zero once N shrinks",
+    "memory_not_cleared": "padded rows of the memory stay, and count with a logit of zero once N shrinks",
     "accumulator_not_cleared": "the accumulator is cleared only when the shape changes",
     "first_call_of_a_shape_twice": "trying out tile sizes leaves the first result of a shape doubled",
     "result_is_the_scratch": "the result is a view of the scratch buffer, overwritten by the next call",
@@ -62,9 +62,10 @@ class Scratch:
             beta = self._kept(("beta", query.shape, memory.shape, query.dtype), beta)
         if bug == "answer_by_identity":
             key = ("answer", id(query), id(memory), query.shape, memory.shape, query.dtype)
-            return self._kept(
+            answer: Tensor = self._kept(
                 key, torch.softmax(beta * (query.to(wide) @ memory.to(wide).T), -1) @ memory.to(wide)
-            ).to(query.dtype)
+            )
+            return answer.to(query.dtype)
         q, k = query.to(wide), self._memory(memory, wide, beta)
         if bug == "plan_by_width":
             width = min(width, self._kept(("width", count), width))
@@ -123,10 +124,11 @@ class Scratch:
             "cache_by_first_entry": (float(memory[0, 0]), *shape),
         }
         if self.bug == "scale_by_rounded_beta" and beta:
-            scaled = self._kept((memory.data_ptr(), round(beta, 2), *shape), memory.to(wide) * beta)
+            scaled: Tensor = self._kept((memory.data_ptr(), round(beta, 2), *shape), memory.to(wide) * beta)
             return scaled / beta
         if self.bug in keys:
-            return self._kept(keys[self.bug], memory.to(wide, copy=True))
+            converted: Tensor = self._kept(keys[self.bug], memory.to(wide, copy=True))
+            return converted
         return memory.to(wide)
 
     def _kept(self, key: tuple[object, ...], value: object) -> Any:

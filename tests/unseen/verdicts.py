@@ -10,8 +10,8 @@ SAME: dict[str, str] = {
     "flash.sum_from_1e_6": "the first key tile multiplies the start of the sum by exp(-inf) = 0",
     "flash.max_from_finite_min": "every score is above the least finite number, so the start is never used",
     "flash.exp_at_integers": (
-        "a logit difference times log2(e) is an integer below -24 about once in half a million, and the weight"
-        " that is doubled then is below half a unit of the result"
+        "a difference of logits times log2(e) is an integer below -24 about once in half a million, and the"
+        " weight that is doubled then is below half a unit of the result"
     ),
     "lanes.exp_bad_near_ln2": (
         "the argument errs by 2**-24 of itself, which the rounding of a logit may do (MHN-BND-2, theta)"
@@ -21,7 +21,7 @@ SAME: dict[str, str] = {
     "half.query_scaled_first": "scaling before the product, and rounding, is what any-bfloat16 allows",
     "half.tail_in_storage": "one rounding of the accumulator to storage is within the bound of any-bfloat16",
     "half.nearest_ties_away": "half a unit either way: only MHN-PRC-4 says which, and it is not claimed",
-    "heads.stride_zero": "the storage of an expanded array is too small for the wrong strides, and none are used",
+    "heads.stride_zero": "wrong strides do not fit into the storage of an expanded array and are not used",
 }
 
 # Faults that are wrong and that no problem drawn so far shows.
