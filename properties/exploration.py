@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,8 @@ __all__ = ["explore_families"]
 
 # Problems drawn before a family is given up, for every case a property needs.
 DRAWS_PER_CASE = 20
+# A clause's cases are shared among at most so many of its properties.
+SHARING = 3
 # Numbers that the draws of one share may take, more than any draws.
 NUMBERS = 2**40
 
@@ -75,8 +77,11 @@ class Run:
             if (c.family != "digits" or self.options.data == "digits") and (not c.dtypes or dtype in c.dtypes)
         ]
         unclaimed = {c.name: c.unclaimed(subject.description, subject.models[dtype]) for c in judged}
-        # A clause's cases are shared among its claimed properties, but each sees enough of them to bite.
-        sharing = Counter(c.clause for c in judged if c.family != "digits" and not unclaimed[c.name])
+        # Cases are shared among the claimed properties of a clause, but each sees enough of them to bite.
+        sharing: defaultdict[str, float] = defaultdict(float)
+        for check in judged:
+            if check.family != "digits" and not unclaimed[check.name]:
+                sharing[check.clause] += 1 / check.one_in
         for check in judged:
             if unclaimed[check.name] and self.options.first:
                 needed = 0
@@ -85,7 +90,7 @@ class Run:
             elif check.family == "digits":
                 needed = min(self.profile.digits, self.needed)
             else:
-                needed = math.ceil(self.needed / min(sharing[check.clause], 2) / check.one_in)
+                needed = math.ceil(self.needed / min(sharing[check.clause], SHARING) / check.one_in)
             if check.family == "digits":
                 needed = len(range(self.number, needed, self.of))
             else:

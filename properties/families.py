@@ -28,7 +28,7 @@ from hopspec.properties.telling import telling_problem
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["FAMILIES", "drawn", "problems"]
+__all__ = ["FAMILIES", "LARGE", "drawn", "problems"]
 
 
 def _separated(rng: np.random.Generator) -> Problem:
@@ -187,7 +187,15 @@ def _precision(rng: np.random.Generator) -> Problem:
     return base.but(query=query, memory=memory, beta=beta, steps=bits, regimes=regimes)
 
 
-FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
+Draw = Callable[[np.random.Generator, int], Problem]
+
+
+def _whatever(build: Callable[[np.random.Generator], Problem]) -> Draw:
+    """Problems that do not depend on how many were drawn before."""
+    return lambda rng, _: build(rng)
+
+
+_INDEPENDENT: dict[str, Callable[[np.random.Generator], Problem]] = {
     "general": problem,
     "values": value_problem,
     "masked": masked_problem,
@@ -203,11 +211,16 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Problem]] = {
     "crowd": crowd_problem,
     "causal": causal_problem,
     "biased": biased_problem,
+    "telling": telling_problem,
+}
+FAMILIES: dict[str, Draw] = {
+    **{name: _whatever(build) for name, build in _INDEPENDENT.items()},
     "tiles": tile_problem,
     "long": long_problem,
     "many": many_problem,
-    "telling": telling_problem,
 }
+LARGE = ("long", "many")
+"""Families of problems that take seconds where every memory of every query is treated alone."""
 
 
 def drawn(family: str, seed: int, number: int) -> Problem:
@@ -221,7 +234,8 @@ def drawn(family: str, seed: int, number: int) -> Problem:
     >>> drawn("single", 0, 5).memory.shape[0]
     1
     """
-    return FAMILIES[family](np.random.default_rng((seed, zlib.crc32(family.encode()), number)))
+    rng = np.random.default_rng((seed, zlib.crc32(family.encode()), number))
+    return FAMILIES[family](rng, number)
 
 
 def problems(family: str, seed: int = 0) -> SearchStrategy[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hopspec.reference import Enclosed, Solution, solve
+from hopspec.reference import Solution, solve
 
 __all__ = ["distinct", "solve_repeated"]
 
@@ -63,9 +63,9 @@ def solve_repeated(
         logits=small.logits[grid],
         weights=small.weights[grid],
         magnitudes=small.magnitudes[grid],
-        state=_rows(small.state, which_query),
-        log_normalizer=_rows(small.log_normalizer, which_query),
-        energy=None if small.energy is None else _rows(small.energy, which_query),
+        state=small.state.rows(which_query),
+        log_normalizer=small.log_normalizer.rows(which_query),
+        energy=None if small.energy is None else small.energy.rows(which_query),
     )
 
 
@@ -86,7 +86,3 @@ def distinct(
     keys = rows.view(np.dtype((np.void, rows.shape[1])))[:, 0]
     _, first, which, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     return first, which.reshape(-1), counts
-
-
-def _rows(found: Enclosed, which: NDArray[np.intp]) -> Enclosed:
-    return Enclosed(found.hi[which], found.lo[which], found.radius[which])

@@ -22,7 +22,11 @@ __all__ = ["long_problem", "many_problem", "tile_problem"]
 ROWS = (*BLOCK_EDGES, 255, 256, 257, 300)
 KEYS = (191, 192, 193, 255, 256, 257, 257, 385, 511, 513, 769, 1024, 1025)
 # The usual widths of heads have kernels of their own.
-WIDTHS = (*BLOCK_EDGES, 24, 40, 48, 80, 96, 192, 255, 256, 257, *(32, 64, 128) * 4)
+WIDTHS = {
+    "head": (32, 64, 64, 128),
+    "wide": (15, 17, 24, 31, 33, 40, 48, 63, 65, 80, 96, 127),
+    "very wide": (129, 192, 255, 256, 257),
+}
 # Where counters of 8, 11 and 16 bits end, blocks of threads, shared memory, and a grid's second dimension.
 # What ends anywhere shows in the longest; the others are for what is wrong at a multiple or one beside it.
 LONGEST = (65537, 66000, 70000)
@@ -32,39 +36,59 @@ BESIDE = (255, 257, 1023, 1025, 2047, 2049, 3000, 4097, 8193, 16385, 32767, 3276
 SPREADS = (0.5, 2.5, 2.5, 5.0, 9.0, 14.0)
 # By how much the best memory is ahead, where one is.
 LEADS = (6.0, 12.0, 18.0, 30.0, 50.0, 70.0, 84.0, 95.0, 130.0, 200.0, 400.0)
+# One after the other, so that a few problems already have some of everything. The two cycles have no common
+# divisor: in the long run every form meets every twist.
+FORMS = ("very wide", "rows", "keys", "head", "rows", "square", "wide", "keys", "grid", "rows")
 TWISTS = (
     "plain",
-    "plain",
-    *("leader",) * 3,
-    *("level",) * 3,
     "norms",
+    "leader",
+    "level",
     "special rows",
-    "small",
+    "leader",
     "large",
+    "small",
+    "leader",
+    "level",
     "shrunk",
+)
+LONG_FORMS = (
+    ("late leader", LONGEST),
+    ("level", LONGEST),
+    ("late leader", MULTIPLES),
+    ("slope", LONGEST),
+    ("leader", BESIDE),
+    ("blocks", LONGEST),
+    ("level", MULTIPLES),
+    ("slope", BESIDE),
+    ("mixed", LONGEST),
 )
 
 
-def tile_problem(rng: np.random.Generator) -> Problem:
-    """L, N and d at the edges of tiles, one or all of them at a time, and one thing out of the ordinary."""
-    form = choose(rng, ("rows", "rows", "wide", "wide", "keys", "keys", "square", "grid"))
-    n, d = between(rng, 2, 20), between(rng, 1, 9)
-    count = between(rng, 1, 4)
+def tile_problem(rng: np.random.Generator, number: int) -> Problem:
+    """L, N and d at the edges of tiles, one or all of them at a time, and one thing out of the ordinary.
+
+    Args:
+        rng: where every choice comes from but form and twist.
+        number: which of the problems of a run it is; forms and twists follow each other.
+    """
+    form, twist = FORMS[number % len(FORMS)], TWISTS[number % len(TWISTS)]
+    n, d, count = between(rng, 2, 20), between(rng, 2, 9), between(rng, 1, 4)
     if form == "rows":
         count = choose(rng, ROWS)
-    elif form == "wide":
-        d, n = choose(rng, WIDTHS), choose(rng, (2, 5, 15, 16, 17, 33, 65))
+    elif form in WIDTHS:
+        d, n = choose(rng, WIDTHS[form]), choose(rng, (2, 5, 15, 16, 17, 33, 65))
     elif form == "keys":
         n, d = choose(rng, KEYS), between(rng, 1, 4)
     elif form == "square":
         count = n = choose(rng, (5, 8, 16, 17, 33, 64, 65))
-    else:
+    elif form == "grid":
         count, n, d = choose(rng, BLOCK_EDGES), choose(rng, BLOCK_EDGES), choose(rng, (8, 16, 33, 64))
+    # Mostly numbers of every format, so that all of them meet the same forms.
+    grain = "narrow" if number % 4 < 3 else choose(rng, DRAWN_GRAINS)
     which = _scattered(rng, n, min(n, 12))
-    base = _assembled(rng, (f"tiles: {form}",), _scattered(rng, count, 5), which, d)
-    twist = choose(rng, TWISTS)
-    # What queries of very different length may not share is held for a tile of them.
-    return _twisted(rng, base, "norms" if (form, twist) == ("rows", "plain") else twist)
+    base = _assembled(rng, (f"tiles: {form}",), _scattered(rng, count, 5), which, d, grain)
+    return _twisted(rng, base, twist)
 
 
 def _twisted(rng: np.random.Generator, base: Problem, twist: str) -> Problem:
@@ -122,26 +146,26 @@ def _led(p: Problem, place: int, lead: float, zeros: Mask) -> Problem:
     return p.but(memory=memory, beta=_short(lead / gap))
 
 
-def many_problem(rng: np.random.Generator) -> Problem:
-    """Very many queries of very few memories."""
-    count = choose(rng, LONGEST if rng.random() < 0.25 else (1025, 1500, 2049, 4097))
+def many_problem(rng: np.random.Generator, number: int) -> Problem:
+    """Very many queries of very few memories; tens of thousands every fourth time."""
+    count = choose(rng, LONGEST if number % 4 == 3 else (1025, 1500, 2049, 4097))
     d, n = between(rng, 1, 2), between(rng, 2, 4)
-    return _assembled(rng, ("many",), _scattered(rng, count, 5), _scattered(rng, n, n), d)
+    return _assembled(rng, ("many",), _scattered(rng, count, 5), _scattered(rng, n, n), d, "narrow")
 
 
-def long_problem(rng: np.random.Generator) -> Problem:
+def long_problem(rng: np.random.Generator, number: int) -> Problem:
     """Very many memories, for one or two queries.
 
     The memories are a crowd and one ahead of it, somewhere or at the end, by so much that all of the crowd
     together match it; or of equal weight and one sign, so that sums grow; or such that their logits rise or
     fall slowly from first to last; or blocks of equal ones; or a few in irregular order.
     """
-    n = choose(rng, choose(rng, (LONGEST, LONGEST, MULTIPLES, BESIDE)))
+    form, sizes = LONG_FORMS[number % len(LONG_FORMS)]
+    n = choose(rng, sizes)
     count, d = (1 if n > 20000 else between(rng, 1, 2)), between(rng, 1, 2)
-    form = choose(rng, ("leader", "late leader", "level", "slope", "slope", "blocks", "mixed"))
     kinds = min(n, 48 if form == "slope" else 6)
     which = np.arange(n) * kinds // n if form in ("slope", "blocks") else _scattered(rng, n, kinds)
-    base = _assembled(rng, (f"long: {form}",), _scattered(rng, count, 5), which, d)
+    base = _assembled(rng, (f"long: {form}",), _scattered(rng, count, 5), which, d, "narrow")
     if form == "level":
         beta = 0.0 if rng.random() < 0.5 else base.beta * 2.0**-12
         return base.but(memory=np.abs(base.memory), beta=beta)
@@ -181,8 +205,8 @@ def _assembled(
     queries: NDArray[np.intp],
     memories: NDArray[np.intp],
     d: int,
+    grain: str,
 ) -> Problem:
-    grain = choose(rng, DRAWN_GRAINS)
     fmt = GRAINS[grain]
     scale = choose(rng, (1.0, 1.0, 0.25, 4.0))
     patterns = round_to(scale * rng.standard_normal((int(memories.max()) + 1, d)), fmt)

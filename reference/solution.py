@@ -60,6 +60,27 @@ class Enclosed:
     radius: FloatArray
     exactly: Callable[[int], list[Exact]] | None = None
 
+    def rows(self, which: npt.NDArray[np.intp]) -> Enclosed:
+        """The numbers of some rows, in any order, repeats included.
+
+        Args:
+            which: indices of rows, ``[K]``.
+
+        >>> state = solve([[1.0], [2.0]], [[2.0], [4.0]], beta=0).state
+        >>> state.rows(np.array([1, 0, 1])).hi.shape
+        (3, 1)
+        """
+        exactly, order = self.exactly, np.arange(self.hi.size).reshape(self.hi.shape)[which].ravel()
+
+        def chosen(bits: int) -> list[Exact]:
+            assert exactly is not None
+            leaves = exactly(bits)
+            return [leaves[i] for i in order]
+
+        return Enclosed(
+            self.hi[which], self.lo[which], self.radius[which], None if exactly is None else chosen
+        )
+
     def error(self, actual: Any) -> tuple[FloatArray, FloatArray]:
         """The distance of ``actual`` from the true numbers, as ``(error, slack)``.
 

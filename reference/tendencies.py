@@ -184,7 +184,7 @@ def allowance(crowd: Crowd, model: AccuracyModel) -> Allowance | None:
     >>> allowance(Crowd(query[:100], memory, 0.5), plain) is None
     True
     """
-    if not crowd.distinct or not _exact_factors(crowd, model):
+    if not _exact_factors(crowd, model) or not crowd.distinct:
         return None
     plain = replace(model, pre_scale=False, score_bits=0)
     # What is rounded again has been multiplied by constants: not at all, if these are powers of two.

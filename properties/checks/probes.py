@@ -24,7 +24,6 @@ from hopspec.properties.judgement import Judgement, all_of, compare, require, wi
 from hopspec.properties.problem import Array, Mask, Problem, round_to
 from hopspec.properties.repeats import distinct
 from hopspec.properties.stories import CANNOT_BE_CHANGED
-from hopspec.reference import Enclosed
 
 # Up to this many entries L * N * d an implementation must take to be asked for large sizes.
 LARGE = 1_100_000
@@ -46,10 +45,6 @@ class Thin:
     problem: Problem
     which: NDArray[np.intp]
 
-    def rows(self, exact: Enclosed) -> Enclosed:
-        """Of what is known of the different queries, one entry for each query of the whole problem."""
-        return Enclosed(exact.hi[self.which], exact.lo[self.which], exact.radius[self.which])
-
 
 def _thin(problem: Problem) -> Thin:
     keep = problem.keep if problem.keep is not None and problem.keep.ndim == 2 else None
@@ -63,7 +58,7 @@ def _update(case: Case, problem: Problem, what: str, layout: str = "contiguous")
     thin = case.remember("thin", problem, partial(_thin, problem))
     got = case.value("retrieve", problem, layout=layout)
     bound = update_bound(case, thin.problem)[thin.which]
-    return compare(what, got, thin.rows(thin.problem.solution.state), bound)
+    return compare(what, got, thin.problem.solution.state.rows(thin.which), bound)
 
 
 def _scalars(case: Case, problem: Problem, quantity: str) -> Judgement | None:
@@ -76,7 +71,7 @@ def _scalars(case: Case, problem: Problem, quantity: str) -> Judgement | None:
     if found is None:
         return None
     return compare(
-        quantity, case.value(quantity, problem), thin.rows(found), bound(case, thin.problem)[thin.which]
+        quantity, case.value(quantity, problem), found.rows(thin.which), bound(case, thin.problem)[thin.which]
     )
 
 
