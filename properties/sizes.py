@@ -30,6 +30,8 @@ WIDTHS = {
 # Where counters of 8, 11 and 16 bits end, blocks of threads, shared memory, and a grid's second dimension.
 # What ends anywhere shows in the longest; the others are for what is wrong at a multiple or one beside it.
 LONGEST = (65537, 66000, 70000)
+# Sums stop growing in half precision; the bounds of its kernels end somewhere beyond.
+GROWN = (4097, 8193, 12000)
 MULTIPLES = (256, 1024, 2048, 4096, 32768, 65536)
 BESIDE = (255, 257, 1023, 1025, 2047, 2049, 3000, 4097, 8193, 16385, 32767, 32769, 65535)
 # How far the logits of a query are apart.
@@ -54,14 +56,16 @@ TWISTS = (
 )
 LONG_FORMS = (
     ("late leader", LONGEST),
-    ("level", LONGEST),
+    ("level", GROWN),
+    ("slope", GROWN),
     ("late leader", MULTIPLES),
-    ("slope", LONGEST),
+    ("level", LONGEST),
     ("leader", BESIDE),
     ("blocks", LONGEST),
+    ("slope", LONGEST),
     ("level", MULTIPLES),
-    ("slope", BESIDE),
-    ("mixed", LONGEST),
+    ("mixed", GROWN),
+    ("leader", LONGEST),
 )
 
 
@@ -163,7 +167,7 @@ def long_problem(rng: np.random.Generator, number: int) -> Problem:
     form, sizes = LONG_FORMS[number % len(LONG_FORMS)]
     n = choose(rng, sizes)
     count, d = (1 if n > 20000 else between(rng, 1, 2)), between(rng, 1, 2)
-    kinds = min(n, 48 if form == "slope" else 6)
+    kinds = min(n, 200 if form == "slope" else 6)
     which = np.arange(n) * kinds // n if form in ("slope", "blocks") else _scattered(rng, n, kinds)
     base = _assembled(rng, (f"long: {form}",), _scattered(rng, count, 5), which, d, "narrow")
     if form == "level":

@@ -31,6 +31,8 @@ MERGED_CLAUSES = (
     "MHN-NFI-1",
     "MHN-NFI-3",
 )
+# The right kernel in the attention form has tests of its own.
+ATTENTION_CHECKS = {name for name, check in DRAWN.items() if check.clause.startswith("MHN-ATT-")}
 BATCH_CHECKS = {name for name, check in DRAWN.items() if check.clause == "MHN-DOM-9"}
 # A clause shares its cases among its properties.
 EXAMPLES = 60
@@ -64,6 +66,7 @@ def test_right_kernel_passes(dtype: str) -> None:
         "merged_parts_within_bounds",
         "swamped_sums_within_bound",
         *BATCH_CHECKS,
+        *ATTENTION_CHECKS,
     }
 
 

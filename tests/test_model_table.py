@@ -17,7 +17,7 @@ from hopspec.properties.model_table import markdown, said
 from hopspec.properties.models import MODELS
 from hopspec.types import Summation
 
-from .conftest import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def invoke(*words: str) -> str:

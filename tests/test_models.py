@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arithmetics import BY_NAME, case_of, climb, judged, problems, ratio_of
 
 from hopspec.formats import FLOAT32
 from hopspec.properties.likeness import Fit, at_most, claim_of, tightest
@@ -20,8 +21,6 @@ from hopspec.properties.simulated import Simulation, simulated
 from hopspec.reference import bounds, solve
 from hopspec.reference.arithmetic import additions
 from hopspec.types import AccuracyModel, Implementation, Summation
-
-from .arithmetics import BY_NAME, case_of, climb, judged, problems, ratio_of
 
 ANY, HALVING = Summation(), Summation(chunk=1, halving=True)
 LOOSER: list[tuple[str, dict[str, Any]]] = [

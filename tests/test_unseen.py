@@ -35,7 +35,7 @@ SAMPLE = (
     "half.rows_in_sixteens",
     "plain.kept_counted_in_int16",
     "plain.blocks_end_at_empty",
-    "plain.square_mask_per_query",
+    "plain.mask_in_words",
     "heads.heads_by_modulo",
     "heads.slices_beyond_8",
 )

@@ -42,7 +42,7 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float
     key = (q.dtype, q.shape, k.shape, v.shape, q.stride(), k.stride(), v.stride())
     before = counters["stats"]["unique_graphs"]
     with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=256, fail_on_recompile_limit_hit=True):
-        out = compiled(q, k, v, torch.tensor(scale, dtype=torch.float32))
+        out = compiled(q, k, v, torch.as_tensor(scale, dtype=torch.float32))
     if key not in made and counters["stats"]["unique_graphs"] == before:
         raise OtherKernelError(f"nothing was compiled for {key}, so another kernel ran")
     made.add(key)

@@ -92,8 +92,8 @@ def _section(third: ThirdParty, of: dict[str, Any]) -> str:
     lines += [f"- Known: {third.known}"] if third.known else []
     claims = ", ".join(f"`{c}`" for c in of["claims"])
     lines += [f"- Claimed here, beside the update: {claims}."]
-    likes = ", ".join(f"{d} like `{m}`" for d, m in of["behaves_like"].items())
-    lines += [f"- Behaves, {likes}."]
+    likes = (f"`{m}`" if m.endswith(d) else f"{m} in {d}" for d, m in of["behaves_like"].items())
+    lines += [f"- Behaves like: {', '.join(likes)}."]
     lines += [f"- Holds: {len(of['holds'])} promised clauses, {of['cases']:,} cases."]
     if of["short"]:
         lines += [f"- Too few cases for a verdict: {', '.join(of['short'])}."]
@@ -155,7 +155,9 @@ def _observations(observed: list[dict[str, Any]]) -> list[str]:
         lines.append(f"  - {_title(o['clause'])}, {o['broken']} of {o['cases']}{_short(detail)}")
     if refused:
         lines.append(
-            "- Not offered (the call raises): " + ", ".join(_title(o["clause"]) for o in refused) + "."
+            "- Not offered (the call raises): "
+            + ", ".join(f"{_title(o['clause'])} ({', '.join(o['lacks'])})" for o in refused)
+            + "."
         )
     return [*lines, ""]
 

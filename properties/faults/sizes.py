@@ -107,9 +107,11 @@ class MaskInWholeBytes(Kernel):
         return kept
 
 
-@plant("mask", "masks_of_many")
+@plant("mask", "masks_at_tile_edges")
 class LoopEndsAtMaskedBlock(Kernel):
     """The loop over blocks ends at the first one that is masked altogether."""
+
+    block: ClassVar[int] = 8
 
     def visited(self, inputs: Inputs) -> list[slice]:
         tiles = super().visited(inputs)
