@@ -80,3 +80,9 @@ def test_there_is_a_verdict_on_planted_faults_only() -> None:
     assert {*SAMPLE, *KNOWN} <= {*ALL}
     assert not {*SAMPLE} & {*KNOWN}
     assert not {*verdicts.SAME} & {*verdicts.OPEN}
+
+
+@pytest.mark.parametrize("kernel", [*catalogue.KERNELS])
+def test_every_fault_is_in_the_code(kernel: str) -> None:
+    source = (Path(__file__).parent / "unseen" / f"{kernel}.py").read_text(encoding="utf-8")
+    assert [name for name in catalogue.KERNELS[kernel].faults if source.count(f'"{name}"') < 2] == []

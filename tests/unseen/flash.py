@@ -125,6 +125,8 @@ class Flash:
             out[256:] = out[torch.arange(256, rows) % 256]
         if bug == "columns_beyond_128":
             out[:, 128:] = out[:, : max(width - 128, 0)][:, : max(width - 128, 0)] if width <= 256 else 0
+        if bug == "zero_query_is_padding":
+            out[(q == 0).all(-1)] = 0
         result = out.to(query.dtype)
         if bug == "result_is_one_buffer":
             buffer = self.buffers.setdefault((result.shape, result.dtype), torch.empty_like(result))

@@ -18,6 +18,10 @@ SAME: dict[str, str] = {
     ),
     "lanes.subnormal_inputs_flushed": "subnormal binary32 inputs are asked of those that claim finite_range",
     "lanes.scale_query_first": "overflows only where finite_range is claimed; else it is one more rounding",
+    "half.rescale_in_storage": (
+        "the factors of 2**-9 fall on either side: in a default run the error is at most 0.24 of the bound on"
+        " 7 long problems, and elsewhere what the right kernel errs by"
+    ),
     "half.query_scaled_first": "scaling before the product, and rounding, is what any-bfloat16 allows",
     "half.tail_in_storage": "one rounding of the accumulator to storage is within the bound of any-bfloat16",
     "half.nearest_ties_away": "half a unit either way: only MHN-PRC-4 says which, and it is not claimed",
@@ -27,4 +31,6 @@ SAME: dict[str, str] = {
 # Faults that are wrong and that no problem drawn so far shows.
 OPEN: dict[str, str] = {
     "lanes.counter_int16": "shows beyond 262,136 memories; the longest problems have 70,000",
+    "half.weights_truncated": "0.68 of the tendency the loosest model allows (MHN-STA-2), 0.9 of the bound",
+    "scratch.dtype_of_first_call": "right where the first call is in double precision, as it is with seed 0",
 }
