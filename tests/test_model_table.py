@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def invoke(*words: str) -> str:
-    result = CliRunner().invoke(app, list(words))
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, list(words))
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -84,6 +84,7 @@ def a_description() -> hopspec.Implementation[Tensor]:
     single = hopspec.Format("single", 24, -126, 127)
     model = hopspec.AccuracyModel("mine", storage=single, accumulation=single, exp_error=2.0**-22)
     assert_type(model, hopspec.AccuracyModel)
+    assert_type(hopspec.Summation(lanes=16, extra=4), hopspec.Summation)
     assert_type(model.accumulation, hopspec.Format)
     capabilities = hopspec.Capabilities(dtypes=("float32",), masks=False)
     assert_type(capabilities, hopspec.Capabilities)
