@@ -98,7 +98,8 @@ EXCUSED: dict[Pair, Excuse] = {
     **{
         Pair(fault, dtype): _below(
             "It shows in memories of tens of thousands only, where the bounds claim nothing of the flash "
-            "models of half precision: blocks times the error of an exponential exceed the domain of MHN-BND-2."
+            "models of half precision: blocks times the error of an exponential exceed the domain of "
+            "MHN-BND-2."
         )
         for fault in (
             "memories-beyond-grid",
