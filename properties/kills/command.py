@@ -32,6 +32,7 @@ def kill_command(
     record: Annotated[Path, typer.Option(help="Results are appended here and not computed again.")] = RECORD,
     page: Annotated[Path | None, typer.Option(help="Write the kill matrix to this file.")] = None,
     excused: Annotated[bool, typer.Option(help="Measure the faults that cannot be seen in a dtype.")] = True,
+    matrix: Annotated[bool, typer.Option(help="For the page, judge every fault by every property.")] = True,
 ) -> None:
     """Kill every planted fault in every dtype it can be seen in, with every seed.
 
@@ -48,7 +49,7 @@ def kill_command(
         raise typer.Exit(2)
     try:
         pairs = pairs_of(fault or (), dtype or ())
-        work = Work(tuple(pairs), seeds, matrix=page is not None, excused=excused, jobs=jobs)
+        work = Work(tuple(pairs), seeds, matrix=matrix and page is not None, excused=excused, jobs=jobs)
         with shown() as progress:
             outcome = kill_run(record, work, Stages(progress))
     except ValueError as error:

@@ -167,8 +167,10 @@ def _clauses(outcome: Outcome) -> str:
     clauses = load_clauses()
     kills: Counter[str] = Counter()
     alone: Counter[str] = Counter()
+    judged = 0
     for (_, kind), found in outcome.measured.items():
         if kind == "matrix":
+            judged += 1
             broken = {clause_of(check) for check in found.broken}
             kills.update(broken)
             if len(broken) == 1:
@@ -177,7 +179,8 @@ def _clauses(outcome: Outcome) -> str:
         "## Clauses",
         "",
         "How many faults each clause kills among the cases of the quick profile, in the dtype the fault was "
-        "planted for, and how many of them no other clause kills.",
+        f"planted for, and how many of them no other clause kills; of {judged} faults, as many as "
+        "were judged by every property.",
         "",
         "| clause | title | faults killed | killed by it alone |",
         "|---|---|---:|---:|",
