@@ -15,6 +15,7 @@ from hopspec.properties.bench.tightness_command import tightness_markdown
 from hopspec.properties.cli import app
 from hopspec.properties.model_table import markdown, said
 from hopspec.properties.models import MODELS
+from hopspec.properties.simulated import Simulation
 from hopspec.types import Summation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,9 +80,21 @@ def test_tightness_as_markdown_and_of_nothing_known() -> None:
     lines = tightness_markdown(run).splitlines()
     assert lines[0] == "| median / worst | N = 2 |"
     assert lines[2].startswith("| tree-float32 | ")
+    assert lines[3].startswith("| tree-float32, without chance | ")
     result = CliRunner().invoke(app, ["bench", "tightness", "tree-float8"])
     assert result.exit_code == 2
     assert "unknown model 'tree-float8'" in result.output
+
+
+def test_without_chance_the_errors_of_weights_are_larger_and_still_within_the_bound() -> None:
+    model = MODELS["tree-float32"]
+    simulation = Simulation(model)
+    for problem in tightness.mixed_problems(64):
+        state = simulation.update(problem.query, problem.memory, beta=problem.beta)
+        by_chance = tightness.tightness(problem, state, model)
+        without = tightness.without_chance(problem, model)
+        assert len(without) == len(by_chance)
+        assert all(1 <= b <= a for a, b in zip(by_chance, without, strict=True)), problem.regimes
 
 
 def test_a_bound_that_is_too_small_shows() -> None:

@@ -18,11 +18,13 @@ from hopspec.properties.strategies import GRAINS, KINDS, SPREADS, memory_of, que
 from hopspec.reference import bounds
 from hopspec.types import AccuracyModel
 
-__all__ = ["KIND", "REAL", "mixed_problems", "run", "tightness"]
+__all__ = ["KIND", "REAL", "mixed_problems", "run", "tightness", "without_chance"]
 
 KIND = "bound over error"
 # Implementations whose own claims are measured too, besides the exact arithmetic of every model.
 REAL = ("torch-tree", "torch-eager", "torch-sdpa", "fastpath")
+# The model of which it is shown how much of the ratio is due to errors that cancel by chance.
+CANCELLING = "tree-float32"
 WIDTH, QUERIES = 16, 2
 CHOSEN_SPREADS = ("flat", "mixed", "sharp")
 
@@ -51,10 +53,35 @@ def tightness(problem: Problem, state: Array, model: AccuracyModel) -> list[floa
         state: what was computed.
         model: the arithmetic claimed.
     """
-    p, exact = problem, problem.solution.state
+    error, _ = problem.solution.state.error(state)
+    return _ratios(problem, error, model)
+
+
+def without_chance(problem: Problem, model: AccuracyModel) -> list[float]:
+    """:func:`tightness`, were the errors of all weights as large as they are and none made up for another.
+
+    The error of a weight moves component j of the result by its size times ``v_ij - o_j``; here the absolute
+    values of these are added up, and to them the error that the result has.
+
+    Args:
+        problem: what is asked.
+        model: the arithmetic, with its sums in one piece.
+    """
+    p, exact, simulation = problem, problem.solution.state.hi, Simulation(model)
+    state = simulation.update(p.query, p.memory, beta=p.beta)
+    computed, logits = simulation.logits(p.query, p.memory, p.beta), p.beta * (p.memory @ p.query.T)
+    weights = simulation.exp(simulation.narrow(computed - computed.max(axis=0)))
+    right = np.exp(logits - logits.max(axis=0))
+    # What all weights have in common, the quotient does not show.
+    wrong = np.abs(weights / weights.sum(axis=0) - right / right.sum(axis=0))
+    moved = np.einsum("nl,nlj->lj", wrong, np.abs(p.memory[:, None] - exact))
+    return _ratios(p, moved + np.abs(state - exact), model)
+
+
+def _ratios(problem: Problem, error: Array, model: AccuracyModel) -> list[float]:
+    p = problem
     bound = bounds.update_bound(p.query, p.memory, p.beta, p.solution, model)
-    error, _ = exact.error(state)
-    least = model.storage.unit_roundoff / 2 * np.abs(exact.hi).max(axis=1)
+    least = model.storage.unit_roundoff / 2 * np.abs(p.solution.state.hi).max(axis=1)
     floor = np.maximum(error.max(axis=1), least)
     judged = np.isfinite(bound).all(axis=1) & (floor > 0)
     return [float(ratio) for ratio in bound.max(axis=1)[judged] / floor[judged]]
@@ -84,6 +111,9 @@ def run(sizes: Sequence[int], models: Sequence[str], progress: Progress) -> Run:
                 if model.storage.name in problem.formats:
                     state = update(problem.query, problem.memory, beta=problem.beta)
                     found[name] += tightness(problem, state, model)
+            if CANCELLING in found:
+                ratios = without_chance(problem, MODELS[CANCELLING])
+                found.setdefault(f"{CANCELLING}, without chance", []).extend(ratios)
             progress(f"{n} memories", done + 1, total)
         figures += [Figure(KIND, name, str(n), "times", tuple(r)) for name, r in found.items() if r]
     return Run("tightness", environment(("torch", "numpy")), (), figures=tuple(figures))
