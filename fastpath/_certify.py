@@ -57,6 +57,7 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments
+from hopspec.fastpath._flags import any_along
 from hopspec.fastpath.memory import Memory
 from hopspec.types import Certificate, Proof
 
@@ -235,7 +236,7 @@ def _certify_piece(state: Tensor, patterns: Tensor, keep: Tensor | None, beta: T
     if keep is None:
         return found
     # The update is 0 everywhere, and so it is where states have no components.
-    empty = ~keep.any(-1)
+    empty = ~any_along(keep, -1)
     alone = empty & away.isfinite()
     return Certificate(
         certified=torch.where(empty, alone, found.certified),

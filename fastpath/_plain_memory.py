@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hopspec.fastpath._flags import any_along
 from hopspec.fastpath._stored import Stored, lasting
 from hopspec.fastpath._visible import Prepared
 
@@ -66,7 +67,7 @@ def plain_mask(keep: object, memories: int, dtype: torch.dtype) -> PlainMask | N
         return None
     if keep.dim() not in (1, 2) or keep.shape[-1] != memories or not keep.is_contiguous():
         return None
-    if not keep.any(-1).all().item():
+    if not any_along(keep, -1).all().item():
         return None
     return PlainMask(keep.view(-1, memories), dtype)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hopspec.fastpath._flags import any_along
 from hopspec.fastpath._stored import Stored, collapse, lasting, matrix_if_one
 
 # Bytes of the largest temporary made of a mask.
@@ -48,7 +49,7 @@ class Visible:
         if self.keep is None:
             return None
         with lasting():
-            any_kept = self.keep.any(-1)
+            any_kept = any_along(self.keep, -1)
             return None if bool(any_kept.all()) else any_kept
 
     @cached_property
@@ -149,7 +150,7 @@ def _visible(stored: Stored, keep: Tensor | None) -> Visible:
         return Visible(stored, keep, stored.largest, None, _is_heavy(stored.peak, rows))
     magnitudes = stored.magnitudes
     finite = magnitudes.isfinite()
-    seen = finite.new_ones(()) if keep is None else _any_to(keep.any(-2), magnitudes.shape)
+    seen = finite.new_ones(()) if keep is None else _any_to(any_along(keep, -2), magnitudes.shape)
     largest = magnitudes.masked_fill(~(finite & seen), 0.0).amax(-1)
     # A masked row must not reach the kernel with more than the kept rows hold: 0 * inf and inf - inf are NaN.
     harmful = ~(magnitudes <= largest.unsqueeze(-1))

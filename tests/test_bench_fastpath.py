@@ -58,6 +58,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         **fastpath.CASES,
         "update-tiny": partial(fastpath._update, shape=TINY),
         "update-few": partial(fastpath._update, shape=FEW),
+        "masked": partial(fastpath._masked, shape=TINY),
         "evaluate-many": partial(fastpath._evaluate, shape=Shape("many", 3, 40, 8)),
         "evaluate-few": partial(fastpath._evaluate, shape=FEW),
     }
@@ -121,6 +122,22 @@ def test_contenders_compute_the_same_update(dtype: str, monkeypatch: pytest.Monk
     assert set(found) >= {"fastpath", "fastpath, Memory", "SDPA", "eager"}
     for result in found.values():
         assert_within(torch.as_tensor(result), problem, dtype=dtype)
+
+
+def test_contenders_are_given_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {}
+
+    def capture(contenders: Sequence[Contender], *_: object, **__: object) -> list[Timed]:
+        found.update({contender.name: contender.build()() for contender in contenders})
+        return []
+
+    monkeypatch.setattr(comparing, "take_turns", capture)
+    run = measured(["fastpath", "in_numpy:it"], ["masked"])
+    assert run.notes == ("masked: in_numpy:it does not claim masks",)
+    query, memory, beta = TINY.draw("float32")
+    assert set(found) == {"fastpath", "SDPA"}
+    assert torch.allclose(found["fastpath"], found["SDPA"], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(found["SDPA"], fastpath.sdpa(query, memory, beta=beta), rtol=1e-2)
 
 
 def test_gradients_are_off_and_threads_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

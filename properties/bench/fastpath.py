@@ -98,10 +98,11 @@ def _fits(case: str, name: str) -> bool:
     return case == name or case.startswith(f"{name}-")
 
 
-def sdpa(query: Tensor, memory: Tensor, *, beta: float) -> Tensor:
+def sdpa(query: Tensor, memory: Tensor, *, beta: float, keep: Tensor | None = None) -> Tensor:
     """One update by PyTorch's attention, ``[L, d]``; in two dimensions it would take its slower path."""
     q, k, v = query[None, None], memory[None, None], memory[None, None]
-    return scaled_dot_product_attention(q, k, v, scale=beta)[0, 0]
+    mask = None if keep is None else keep[None, None]
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=beta)[0, 0]
 
 
 def _contender(name: str, call: Callable[[], object], *, optional: bool = False) -> Contender:
@@ -136,6 +137,24 @@ def _update_relation(name: str, shape: Shape, dtype: str) -> Relation:
     if dtype in ("bfloat16", "float16"):
         return Relation(name, SDPA, "speed", 1.0)
     return Relation(name, SDPA, shape.quantity, shape.target if dtype == "float32" else None)
+
+
+def _masked(bench: Bench, shape: Shape) -> None:
+    """An update in which each query keeps a half of the memories of its own."""
+    for dtype in bench.dtypes or DTYPES[:1]:
+        query, memory, beta = shape.draw(dtype)
+        keep = torch.rand(shape.queries, shape.memories, generator=torch.Generator().manual_seed(0)) < 0.5
+        contenders, relations = [], []
+        for kernel in bench.able("masked", dtype, shape.volume):
+            if not kernel.implementation.capabilities.masks:
+                bench.note(f"masked: {kernel.name} does not claim masks")
+                continue
+            call = partial(kernel.implementation.retrieve, kernel.given(query), kernel.given(memory))
+            contenders.append(_contender(kernel.name, partial(call, beta=beta, keep=kernel.given(keep))))
+            relations.append(Relation(kernel.name, SDPA, "speed"))
+        if contenders:
+            contenders.append(_contender(SDPA, partial(sdpa, query, memory, beta=beta, keep=keep)))
+        bench.compare("masked", shape.size, dtype, contenders, relations)
 
 
 def _evaluate(bench: Bench, shape: Shape) -> None:
@@ -261,6 +280,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "ceilings": _ceilings,
     **{f"update-{shape.name}": partial(_update, shape=shape) for shape in SHAPES},
     **{f"evaluate-{shape.name}": partial(_evaluate, shape=shape) for shape in SHAPES[:3]},
+    "masked": partial(_masked, shape=SHAPES[0]),
     "batch-invariant": _batch_invariant,
     "settle": _settle,
     "hflayers": _settle_hflayers,
