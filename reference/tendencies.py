@@ -19,6 +19,7 @@ from hopspec.formats import Format
 from hopspec.reference.arithmetic import Arithmetic, arithmetic, compounded, gamma
 from hopspec.reference.bounds import INFLATION, Perturbation, energy_bound, log_normalizer_bound, perturbation
 from hopspec.reference.crowd import Crowd, Direction, directions_of
+from hopspec.reference.solution import Solution
 from hopspec.types import AccuracyModel
 
 __all__ = ["DEVIATIONS", "LEAST_QUERIES", "Allowance", "Plan", "Tendency", "allowance", "tendencies"]
@@ -143,6 +144,12 @@ class Allowance:
     shrink: Array
     taken: Mask
 
+    @property
+    def given(self) -> tuple[Array, Array, float, Solution]:
+        """The problem that the queries are, as bounds take it."""
+        crowd = self.crowd
+        return crowd.query, crowd.memory, crowd.beta, crowd.solution
+
 
 def _exact_factors(crowd: Crowd, model: AccuracyModel) -> bool:
     """Whether query and memory stay what they are where the model rounds them before multiplying."""
@@ -252,14 +259,14 @@ def _beyond_bound(may: Allowance) -> Array:
     size = logits.max(axis=1) + 1 + math.log(len(crowd.memory))
     constants = compounded((of.u, of.conversions)) * size
     rest = (p * (may.lasting - may.fixed.e + may.curved)).sum(axis=1) + 4 * np.square(moved.gamma_s)
-    return np.asarray(rest + constants + 8 * (crowd.doubt + 2.0**-53 * size))
+    v = compounded((of.uf, 1), (of.u, 2 + of.conversions))
+    second = 3 * v * log_normalizer_bound(*may.given, may.model, moved)
+    return np.asarray(rest + constants + second + 8 * (crowd.doubt + 2.0**-53 * size))
 
 
 @implements("MHN-STA-3")
 def _of_log_normalizer(plan: Plan, may: Allowance) -> Array:
-    crowd = plan.crowd
-    given = crowd.query, crowd.memory, crowd.beta, crowd.solution
-    error = log_normalizer_bound(*given, may.still, may.fixed) + _beyond_bound(may)
+    error = log_normalizer_bound(*may.given, may.still, may.fixed) + _beyond_bound(may)
     return np.asarray(plan.sizes[:, :, 0] * error)
 
 
@@ -267,12 +274,13 @@ def _of_log_normalizer(plan: Plan, may: Allowance) -> Array:
 def _of_energy(plan: Plan, may: Allowance) -> Array:
     crowd, of = plan.crowd, may.of
     n, d = crowd.memory.shape
-    given = crowd.query, crowd.memory, crowd.beta, crowd.solution
-    error = energy_bound(*given, may.still, may.fixed) + _beyond_bound(may) / crowd.beta
+    error = energy_bound(*may.given, may.still, may.fixed) + _beyond_bound(may) / crowd.beta
     square, count = np.square(crowd.memory).sum(axis=1).max() / 2, math.log(n) / crowd.beta
     phi = (of.u + of.beta_error) / (1 - of.beta_error)
     lse = np.abs(crowd.solution.log_normalizer.hi) / crowd.beta
     common = gamma(d + 7, of.u) * square + (gamma(3, of.u) + phi) * count + phi * lse
+    v = compounded((of.uf, 1), (phi, 1), (gamma(d + 7, of.u), 1))
+    common = common + 3 * v * energy_bound(*may.given, may.model, may.moved)
     doubt = 2.0**-50 * (d + 2) * (np.square(crowd.query).sum(axis=1) + 2 * square + count + lse)
     return np.asarray(plan.sizes[:, :, 0] * (error + common + doubt))
 

@@ -427,7 +427,7 @@ def test_crowds_are_what_the_clause_asks_for() -> None:
 
 
 def test_the_smallest_failing_problem_is_still_a_crowd() -> None:
-    report = judged("fault:beta-hundredth-too-small", "bfloat16", ("MHN-STA-2",), shrink=True, examples=2)
+    report = judged("fault:beta-hundredth-too-small", "bfloat16", ("MHN-STA-2",), shrink=True, examples=6)
     failure = report.broken[0].failure
     assert failure is not None
     smallest = crowd_of(failure.problem)
