@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,8 @@ def _growth(case: Case, local: Problem, row: int, r: float, own: float, constant
     if r == 0:
         # Both trajectories make this update from the very same state.
         return own
+    if not r < math.inf:
+        return math.inf
     extent = float(length(local.memory - local.solution.state.hi[row]).max())
     largest = float(np.linalg.eigvalsh(jacobian(local, row))[-1]) * (1 + 1e-9) + 1e-300
     rate = min(constant, largest * grown(local.beta * extent * r * (1 + 1e-9)))
