@@ -198,7 +198,7 @@ class Case:
 
     def remember(self, what: str, problem: Problem, compute: Callable[[], R]) -> R:
         """Something that follows from ``problem`` and the case's model, computed once."""
-        key = (what, self.model, id(problem))
+        key = (what, id(self.model), id(problem))
         if key not in self.bounds:
             self.bounds[key] = compute()
             self.held.append(problem)

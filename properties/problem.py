@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,12 +20,16 @@ from hopspec.reference.attention_form import (
     causal_mask,
     solve_attention,
 )
+from hopspec.reference.frame import Frame
 from hopspec.types import Exact
 
 __all__ = ["Array", "Mask", "Problem", "fits", "remember_solutions", "round_to"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+# Entries of an array up to which problems derived from another are kept with it.
+INTERNED = 4096
 
 _SOLVED: dict[tuple[Any, ...], Solution] = {}
 _remembered = 512
@@ -157,6 +161,11 @@ class Problem:
         return replace(found, exactly=partial(_leaves, definition, (self.query, self.memory), arguments))
 
     @cached_property
+    def frame(self) -> Frame:
+        """What its error bounds have in common under every accuracy model."""
+        return Frame(self.query, self.memory, self.beta, self.solution, self.bias, self.values)
+
+    @cached_property
     def spread(self) -> float:
         """Largest difference between two logits that one query sees."""
         logits = self.solution.logits
@@ -166,6 +175,12 @@ class Problem:
         highest = np.where(self.kept, logits, -np.inf)[seen].max(axis=1, initial=-np.inf)
         lowest = np.where(self.kept, logits, np.inf)[seen].min(axis=1, initial=np.inf)
         return float((highest - lowest).max(initial=0.0))
+
+    @cached_property
+    def widest(self) -> float:
+        """The square of the largest distance between two memories, in float64."""
+        gaps = self.memory[:, None, :] - self.memory[None, :, :]
+        return float(np.square(gaps).sum(axis=2).max())
 
     @cached_property
     def largest_entry(self) -> float:
@@ -189,13 +204,37 @@ class Problem:
         return cells, float(np.count_nonzero(finite)) + float(np.count_nonzero(finite != np.rint(finite))) / 2
 
     def but(self, **changes: Any) -> Problem:
-        """A copy with some fields replaced."""
-        return replace(self, **changes)
+        """A copy with some fields replaced: the same object for the same changes, bit for bit.
+
+        So what is known of it, its solution above all, is known to every property and dtype that derives it.
+        """
+        if any(isinstance(x, np.ndarray) and x.size > INTERNED for x in changes.values()):
+            return replace(self, **changes)
+        key = tuple((name, _content(value)) for name, value in changes.items())
+        if key not in self._derived:
+            same = all(_content(getattr(self, name)) == content for name, content in key)
+            self._derived[key] = self if same else replace(self, **changes)
+        return self._derived[key]
+
+    @cached_property
+    def _derived(self) -> dict[tuple[object, ...], Problem]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What has been computed of it would be many times as much to send.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def rng(self) -> np.random.Generator:
         """A fresh generator from ``seed``."""
         return np.random.default_rng(self.seed)
+
+
+def _content(value: Any) -> object:
+    """Equal for values that cannot be told apart."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.char, value.tobytes()
+    return value.hex() if isinstance(value, float) else value
 
 
 def _leaves(

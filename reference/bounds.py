@@ -30,6 +30,7 @@ from hopspec.reference.arithmetic import (
     score_limit,
 )
 from hopspec.reference.biased import biased_logit_error
+from hopspec.reference.frame import Frame
 from hopspec.reference.merging import Constants, constants, merged_lost_weight, merging_error
 from hopspec.reference.solution import Solution
 from hopspec.types import AccuracyModel, Summation
@@ -101,6 +102,7 @@ def perturbation(
     exact: Solution,
     model: AccuracyModel,
     bias: Array | None = None,
+    frame: Frame | None = None,
 ) -> Perturbation:
     """Bound the error of every computed weight under ``model`` (logits, weights, sums, underflow, merging).
 
@@ -111,45 +113,38 @@ def perturbation(
         exact: the exact solution of the same problem.
         model: the arithmetic claimed.
         bias: what is added to the logits, ``[L, N]``, ``-inf`` where masked; None for nothing.
+        frame: what depends on no model, where it has been computed before.
     """
     of = arithmetic(model, beta)
-    d, b, kept = query.shape[1], abs(beta), exact.kept
+    frame = frame or Frame(query, memory, beta, exact, bias)
+    d, b, on = query.shape[1], abs(beta), frame.where_kept
     blocks, merging = blocks_of(model, memory.shape[0]), constants(model, memory.shape[0])
-    count = kept.sum(axis=1)
+    count = frame.count
     gamma_v, gamma_s = _sum_errors(of, model, count, memory.shape[0], blocks, merging)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        logit = np.where(kept, np.abs(exact.logits), 0.0)
-        magnitude = np.where(kept, exact.magnitudes, 0.0)
-        query_entries, memory_entries = np.abs(query), np.abs(memory)
-        entries = query_entries.sum(axis=1)[:, None] + np.where(kept, memory_entries.sum(axis=1), 0.0)
         if bias is None:
-            tau = logit_error(of, model, beta, d, magnitude, logit, entries)
-            scores = np.maximum(magnitude, b * magnitude)
+            tau = logit_error(of, model, beta, d, frame.magnitude, frame.logit, frame.entries)
         else:
-            added, total = np.where(kept, bias, 0.0), np.where(kept, exact.logits, 0.0)
-            tau = biased_logit_error(of, model, beta, d, magnitude, total, added, entries)
-            scores = np.maximum(magnitude, b * magnitude + np.abs(added))
-        tau = np.where(kept, tau, 0.0)
-        signed = np.where(kept, exact.logits, -np.inf)
-        top = (signed + tau).max(axis=1, initial=-np.inf, keepdims=True)
-        theta = tau + of.u * (top - signed + tau) + constant_error(of, model, blocks)
+            given = frame.magnitude, frame.total, frame.added, frame.entries
+            tau = biased_logit_error(of, model, beta, d, *given)
+        tau = on(tau)
+        top = (frame.signed + tau).max(axis=1, initial=-np.inf, keepdims=True)
+        theta = tau + of.u * (top - frame.signed + tau) + constant_error(of, model, blocks)
         if merging.merged:
-            largest = np.where(kept, np.maximum(logit + tau, top), 0.0)
+            largest = on(np.maximum(frame.logit + tau, top))
             theta = theta + merging_error(of, model, blocks, largest, count[:, None], gamma_s[:, None])
-        theta = np.where(kept, theta, 0.0)
+        theta = on(theta)
         e = np.expm1(theta)
-        mean_e = np.where(kept, exact.weights * e, 0.0).sum(axis=1)
+        mean_e = on(exact.weights * e).sum(axis=1)
         # At least one weight is 1 before it is normalised: that is how far normalising can magnify.
-        scale = np.where(kept, exact.weights * (1 + e), 0.0).max(axis=1, initial=0.0)
+        scale = on(exact.weights * (1 + e)).max(axis=1, initial=0.0)
         kappa = lost_weight(of, model, blocks, merging.widening(of), scale)
         if merging.merged:
             kappa = merged_lost_weight(of, model, kappa, mean_e)
-        inside = scores.max(axis=1, initial=0.0) <= score_limit(model)
+        inside = frame.largest_score <= score_limit(model)
         inside &= b <= quarter(model.accumulation)
         if model.pre_scale or of.ux:
-            entry = np.maximum(
-                query_entries.max(axis=1), np.where(kept, memory_entries.max(axis=1), 0.0).max(axis=1)
-            )
+            entry = frame.largest_entry
             if model.pre_scale:
                 entry = math.sqrt(b) * entry
             inside &= entry <= quarter(model.storage if model.pre_scale else model.accumulation)
@@ -200,32 +195,16 @@ def _weighted_distances(weights: Array, kept: NDArray[np.bool_], points: Array, 
     return total
 
 
-def _extremes(kept: NDArray[np.bool_], points: Array) -> tuple[Array, Array]:
-    """Largest and least entry of every column over the kept memories, ``[L, dv]`` each; infinite if none."""
-    found: dict[bytes, tuple[Array, Array]] = {}
-    for on in kept:
-        key = on.tobytes()
-        if key not in found:
-            seen = points if on.all() else points[on]
-            found[key] = seen.max(axis=0, initial=-np.inf), seen.min(axis=0, initial=np.inf)
-    shape = (len(kept), points.shape[1])
-    high, low = (np.array([found[on.tobytes()][k] for on in kept]).reshape(shape) for k in range(2))
-    return high, low
-
-
-def _refined(
-    of: Arithmetic, model: AccuracyModel, exact: Solution, moved: Perturbation, out: Array
-) -> Array | None:
+def _refined(of: Arithmetic, model: AccuracyModel, frame: Frame, moved: Perturbation) -> Array | None:
     """The refinement of MHN-BND-2 where one memory is certainly ahead, infinite elsewhere, ``[L, dv]``."""
     if not (model.nearest and model.exp_zero_is_one) or model.read_bits:
         return None
-    kept, p = exact.kept, exact.weights
+    kept, p, out = frame.kept, frame.exact.weights, frame.seen
     rows = np.arange(kept.shape[0])
     with np.errstate(over="ignore", invalid="ignore"):
-        logits = np.where(kept, exact.logits, -np.inf)
-        best = logits.argmax(axis=1)
+        logits, best = frame.signed, frame.leaders
         lead = logits[rows, best] - moved.tau[rows, best]
-        rivals = np.where(kept, logits + moved.tau, -np.inf)
+        rivals = logits + moved.tau
         rivals[rows, best] = -np.inf
         behind = logits - logits[rows, best][:, None] + moved.theta + moved.theta[rows, best][:, None]
         factors = moved.blocks + moved.constants.products
@@ -234,12 +213,13 @@ def _refined(
         rho = np.where(kept, rho, 0.0)
         rho[rows, best] = 0.0
         total = rho.sum(axis=1)
-        size = np.abs(out)
-        leader = out[best]
         sure = (lead > rivals.max(axis=1)) & (total <= REFINED_LIMIT)
+        if not sure.any():
+            return None
+        leader = out[best]
         away = np.zeros(leader.shape)
         away[sure] = _weighted_distances(p[sure], kept[sure], out, leader[sure])
-        rest = rho @ size + total[:, None] * np.abs(leader)
+        rest = rho @ frame.size + total[:, None] * np.abs(leader)
         rest = rest + (moved.count + moved.blocks)[:, None] * of.eta
         return np.asarray(np.where(sure[:, None], away + moved.constants.refined * rest, np.inf))
 
@@ -253,6 +233,7 @@ def update_bound(
     model: AccuracyModel,
     values: Array | None = None,
     moved: Perturbation | None = None,
+    frame: Frame | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every component of the update, ``[L, dv]``.
 
@@ -266,16 +247,12 @@ def update_bound(
         model: the arithmetic claimed.
         values: what is read out, ``[N, dv]``; None for the memory.
         moved: the perturbation, where it has been computed before.
+        frame: what depends on no model, where it has been computed before.
     """
     of = arithmetic(model, beta)
+    frame = frame or Frame(query, memory, beta, exact, None, values)
     moved = moved or perturbation(query, memory, beta, exact, model)
-    source = memory if values is None else values
-    kept, p, o = exact.kept, exact.weights, exact.state.hi
-    # The update itself lies this far from o, which matters where it is much smaller than the memories.
-    off = np.abs(exact.state.lo) + exact.state.radius
-    largest = np.abs(o) + off
-    used = np.asarray(kept.any(axis=0))
-    v = np.where(used[:, None], source, 0.0)
+    kept, p, o, on = exact.kept, exact.weights, exact.state.hi, frame.where_kept
     n = moved.count[:, None].astype(np.float64)
     gamma_v, gamma_s = moved.gamma_v[:, None], moved.gamma_s[:, None]
     kappa, mean_e, q = moved.kappa[:, None], moved.mean_e[:, None], moved.q[:, None]
@@ -283,24 +260,23 @@ def update_bound(
     w = parts.widening(of)
     spread = w + gamma_v * (1 + w)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        size = np.abs(v)
-        heavy = np.where(kept, p * moved.e, 0.0)
-        centred = _weighted_distances(heavy, kept, v, o) + heavy.sum(axis=1, keepdims=True) * off
-        sizes = np.where(kept, p * (1 + moved.e), 0.0) @ size
-        total = kept.astype(np.float64) @ size
+        # The update lies up to frame.off from o, which matters where it is much smaller than the memories.
+        largest, heavy = frame.largest, on(p * moved.e)
+        centred = _weighted_distances(heavy, kept, frame.seen, o)
+        centred = centred + heavy.sum(axis=1, keepdims=True) * frame.off
+        sizes = on(p * (1 + moved.e)) @ frame.size
         sharp = centred + spread * sizes + gamma_s * (1 + mean_e) * largest
-        sharp += (1 + gamma_v) * kappa * (total + n * largest)
+        sharp += (1 + gamma_v) * kappa * (frame.sizes + n * largest)
         sharp += parts.underflow * (1 + mean_e) * (n + moved.blocks) * of.eta + 3 * of.eta_v
         sharp = sharp / ((1 - gamma_s) * (1 - q))
-        high, low = _extremes(kept, v)
-        m = np.maximum(np.abs(high), np.abs(low))
+        (high, low), m = frame.extremes, frame.reach
         hull = (high - low) + (spread + gamma_s) / (1 - gamma_s) * m
         hull += parts.hull_rounding * n * of.eta_w * (m + of.eta_v) + parts.hull_reading * of.eta_v
         hull += parts.hull_underflow * (n + moved.blocks) * of.eta * (1 + m)
         inner = np.where(q <= SHARP_LIMIT, np.fmin(sharp, hull), hull)
         inner += parts.least * (of.eta_s + 2 * of.eta)
         bound = (1 + of.output_rounding) * inner + of.output_rounding * largest + of.eta_s + 2 * of.eta
-        refined = _refined(of, model, exact, moved, v)
+        refined = _refined(of, model, frame, moved)
         if refined is not None:
             bound = np.fmin(bound, refined)
         inside = moved.inside[:, None] & (n * m <= quarter(model.accumulation))
@@ -366,11 +342,17 @@ def update_bound_on_ball(
 
 @implements("MHN-BND-7")
 def association_bound(
-    query: Array, memory: Array, beta: float, exact: Solution, model: AccuracyModel
+    query: Array,
+    memory: Array,
+    beta: float,
+    exact: Solution,
+    model: AccuracyModel,
+    moved: Perturbation | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every association weight, ``[L, N]``; 0 where masked."""
     of = arithmetic(model, beta)
-    moved = perturbation(query, memory, beta, exact, replace(model, merged_from=0))
+    if moved is None or moved.constants.merged:
+        moved = perturbation(query, memory, beta, exact, replace(model, merged_from=0))
     p = exact.weights
     gamma_s, kappa, q = moved.gamma_s[:, None], moved.kappa[:, None], moved.q[:, None]
     n = moved.count[:, None]
@@ -396,6 +378,7 @@ def log_normalizer_bound(
     model: AccuracyModel,
     moved: Perturbation | None = None,
     base: float = math.e,
+    frame: Frame | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every log-normalizer, ``[L]``; 0 in empty rows.
 
@@ -406,12 +389,13 @@ def log_normalizer_bound(
     of = of if base == math.e else replace(of, conversions=2)
     unit = math.log(base)
     moved = moved or perturbation(query, memory, beta, exact, model)
-    kept, n, lost = exact.kept, moved.count, moved.count * moved.kappa
+    frame = frame or Frame(query, memory, beta, exact)
+    n, lost = moved.count, moved.count * moved.kappa
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        below = np.where(kept, exact.weights * np.expm1(-moved.theta), 0.0).sum(axis=1) - lost
+        below = frame.where_kept(exact.weights * np.expm1(-moved.theta)).sum(axis=1) - lost
         h = np.maximum(np.log1p(moved.q), -np.log1p(below)) - np.log1p(-moved.gamma_s)
         log_sum = np.log(n) + constant_error(of, model, moved.blocks) - np.log1p(-moved.gamma_s) + 2 * lost
-        top = np.abs(np.where(kept, exact.logits, -np.inf).max(axis=1, initial=-np.inf))
+        top = np.abs(frame.signed.max(axis=1, initial=-np.inf))
         value = np.abs(exact.log_normalizer.hi) / unit
         size = top + moved.theta.max(axis=1, initial=0.0)
         size += (moved.constants.logarithms + model.log_error) * log_sum
@@ -430,22 +414,26 @@ def energy_bound(
     exact: Solution,
     model: AccuracyModel,
     moved: Perturbation | None = None,
+    log_bound: Array | None = None,
+    frame: Frame | None = None,
 ) -> Array:
     """Bound on ``|computed - exact|`` of every energy, ``[L]``, for ``beta > 0``; 0 in empty rows.
 
-    Infinite where a term of the energy may exceed the formats: there clause MHN-ENE-6 applies.
+    Infinite where a term of the energy may exceed the formats: there clause MHN-ENE-6 applies. ``log_bound``
+    is that of the natural log-normalizer, where it has been computed before.
     """
     if exact.energy is None:
         raise ValueError(f"beta must be positive for an energy, got {beta}")
     of = arithmetic(model, beta)
-    kept, d = exact.kept, query.shape[1]
-    n = kept.sum(axis=1)
+    frame = frame or Frame(query, memory, beta, exact)
+    if log_bound is None:
+        log_bound = log_normalizer_bound(query, memory, beta, exact, model, moved, frame=frame)
+    d, n = query.shape[1], frame.count
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        squares = np.where(kept, np.square(memory).sum(axis=1), 0.0).max(axis=1, initial=0.0)
-        norms = (np.square(query).sum(axis=1) + squares) / 2
+        norms = frame.norms
         lse, count = np.abs(exact.log_normalizer.hi) / beta, np.log(n) / beta
         phi = (of.u + of.beta_error) / (1 - of.beta_error) if of.beta_error < 1 else math.inf
-        inner = (1 + phi) * log_normalizer_bound(query, memory, beta, exact, model, moved) / beta + phi * lse
+        inner = (1 + phi) * log_bound / beta + phi * lse
         inner = inner + gamma(d + 4, of.u) * norms + (model.log_error + phi + model.log_error * phi) * count
         inner = inner + 4 * (d + 1) * of.eta
         terms = lse + norms + count

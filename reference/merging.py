@@ -68,7 +68,12 @@ def constants(model: AccuracyModel, memories: int) -> Constants:
 
 @implements("MHN-BND-8")
 def merging_error(
-    of: Arithmetic, model: AccuracyModel, blocks: int, largest: Array, count: Array, gamma_s: Array
+    of: Arithmetic,
+    model: AccuracyModel,
+    blocks: int,
+    largest: Array,
+    count: NDArray[np.int64],
+    gamma_s: Array,
 ) -> Array:
     """What merging adds to ``Theta_i``, in the shape of ``largest``; infinite where ``N kappa_0 > 1/8``.
 

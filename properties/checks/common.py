@@ -34,7 +34,7 @@ def perturbation(case: Case, p: Problem) -> bounds.Perturbation:
     return case.remember(
         "perturbation",
         p,
-        lambda: bounds.perturbation(p.query, p.memory, p.beta, p.solution, case.model, p.bias),
+        lambda: bounds.perturbation(p.query, p.memory, p.beta, p.solution, case.model, p.bias, p.frame),
     )
 
 
@@ -45,7 +45,7 @@ def update_bound(case: Case, problem: Problem | None = None) -> Array:
         "update bound",
         p,
         lambda: bounds.update_bound(
-            p.query, p.memory, p.beta, p.solution, case.model, p.values, perturbation(case, p)
+            p.query, p.memory, p.beta, p.solution, case.model, p.values, perturbation(case, p), p.frame
         ),
     )
 
@@ -57,7 +57,8 @@ def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
 
     def compute() -> Array:
         moved = perturbation(case, p)
-        bound = bounds.log_normalizer_bound(p.query, p.memory, p.beta, p.solution, case.model, moved, base)
+        given = p.query, p.memory, p.beta, p.solution, case.model, moved
+        bound = bounds.log_normalizer_bound(*given, base, p.frame)
         if base == math.e:
             return bound
         with np.errstate(invalid="ignore"):
@@ -70,17 +71,25 @@ def log_normalizer_bound(case: Case, problem: Problem | None = None) -> Array:
 def energy_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-4."""
     p = problem or case.problem
-    return case.remember(
-        "energy bound",
-        p,
-        lambda: bounds.energy_bound(p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)),
-    )
+    natural = case.description.capabilities.log_base == math.e
+
+    def compute() -> Array:
+        given = p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)
+        return bounds.energy_bound(*given, log_normalizer_bound(case, p) if natural else None, p.frame)
+
+    return case.remember("energy bound", p, compute)
 
 
 def association_bound(case: Case, problem: Problem | None = None) -> Array:
     """Clause MHN-BND-7."""
     p = problem or case.problem
-    return bounds.association_bound(p.query, p.memory, p.beta, p.solution, case.model)
+    return case.remember(
+        "association bound",
+        p,
+        lambda: bounds.association_bound(
+            p.query, p.memory, p.beta, p.solution, case.model, perturbation(case, p)
+        ),
+    )
 
 
 def representable(case: Case, *arrays: Array) -> bool:
@@ -100,9 +109,8 @@ def weight_slack(weights: Array) -> Array:
 
 def lipschitz(problem: Problem) -> float:
     """Clause MHN-FIX-2: ``beta * diam(X)**2 / 4``."""
-    x = problem.memory
-    gaps = np.square(x[:, None, :] - x[None, :, :]).sum(axis=2)
-    return float(abs(problem.beta) * gaps.max() / 4 * (1 + 8 * x.shape[1] * EPS64))
+    rounding = 1 + 8 * problem.memory.shape[1] * EPS64
+    return float(abs(problem.beta) * problem.widest / 4 * rounding)
 
 
 def jacobian(problem: Problem, row: int) -> Array:

@@ -35,8 +35,7 @@ def _settled(case: Case, problem: Problem | None = None, **options: float) -> tu
 
 def _width(p: Problem) -> float:
     """The largest distance between two memories."""
-    gaps = p.memory[:, None, :] - p.memory[None, :, :]
-    return float(length(gaps).max())
+    return math.sqrt(p.widest)
 
 
 @check("MHN-UPD-6", family="settle", claims=("steps",))
