@@ -27,17 +27,17 @@ EDGES = (15, 16, 17, 31, 33, 63, 64, 65, 129)
 
 def biased_problem(rng: np.random.Generator) -> Problem:
     """A problem whose logits have a bias of their own, which often decides who wins."""
-    form = choose(rng, BIASES)
+    form, level = choose(rng, BIASES), choose(rng, [0.0, 0.0, 0.0, -16.0, -64.0, 500.0])
+    reads = choose(rng, [False, True])
     # Enough keys for whole tiles of them to be left out.
     least = 40 if form == "first-block-out" else 1
     base = problem(rng, largest=70, least=least, spreads=("flat", "mild", "mixed", "metastable", "sharp"))
     grain = GRAINS[base.regimes[2]]
     # A common level leaves the weights as they are.
-    level = choose(rng, [0.0, 0.0, 0.0, -16.0, -64.0, 500.0])
     bias = round_to(_bias(form, base, rng) + level, grain)
     bias[~_takes_part(form, bias.shape, rng)] = -np.inf
     values = None
-    if rng.random() < 0.5:
+    if reads:
         values = round_to(rng.standard_normal(base.memory.shape), grain)
     return base.but(bias=bias, values=values, regimes=(*base.regimes, f"bias: {form}", f"level: {level:g}"))
 
@@ -75,9 +75,9 @@ def _takes_part(form: str, shape: tuple[int, ...], rng: np.random.Generator) -> 
 
 def causal_problem(rng: np.random.Generator) -> Problem:
     """As many queries as keys, fewer or more, each with a mask and a bias of its own."""
+    form, reads = choose(rng, ["square", "square", "wide", "tall"]), choose(rng, [False, True])
+    n = choose(rng, EDGES) if between(rng, 0, 9) < 3 else between(rng, 1, 20)
     base = problem(rng, largest=9, spreads=("mild", "mixed", "metastable"))
-    n = choose(rng, EDGES) if rng.random() < 0.3 else between(rng, 1, 20)
-    form = choose(rng, ["square", "square", "wide", "tall"])
     count = n if form == "square" else between(rng, 1, n) if form == "wide" else n + between(rng, 1, 5)
     width = min(base.memory.shape[1], 3)
     whole = resized(base, (count, n, width, width))
@@ -86,5 +86,5 @@ def causal_problem(rng: np.random.Generator) -> Problem:
     # So that every query keeps a key in either alignment, where any does.
     keep[:, 0] = True
     read = round_to(rng.standard_normal(whole.memory.shape), GRAINS[base.regimes[2]])
-    values = read if rng.random() < 0.5 else None
+    values = read if reads else None
     return whole.but(keep=keep, bias=bias, values=values, regimes=(*base.regimes, f"causal: {form}"))

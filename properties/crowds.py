@@ -45,4 +45,4 @@ def crowd_problem(rng: np.random.Generator) -> Problem:
     scores = query @ memory.T
     query = round_to(query * (SPREADS[spread] / beta / scores.std(axis=1, keepdims=True)), fmt)
     regimes = ("crowd", spread, grain, form)
-    return Problem(query, memory, beta, regimes=regimes, seed=between(rng, 0, 2**31))
+    return Problem(query, memory, beta, regimes=regimes, seed=int(rng.integers(2**31)))

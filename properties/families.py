@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from hopspec.properties.strategies import (
     value_problem,
 )
 from hopspec.properties.telling import telling_problem
+from hopspec.properties.turns import Turns
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -105,8 +107,6 @@ def _parts(rng: np.random.Generator) -> Problem:
 
 def _extreme(rng: np.random.Generator) -> Problem:
     """Finite inputs at the end of their format, and huge or tiny beta."""
-    base = problem(rng, largest=9, grains=("float32", "float64", "float16", "bfloat16", "narrow"))
-    fmt = GRAINS[base.regimes[2]]
     form = choose(
         rng,
         [
@@ -120,6 +120,8 @@ def _extreme(rng: np.random.Generator) -> Problem:
             "cancelling",
         ],
     )
+    base = problem(rng, largest=9, grains=("float32", "float64", "float16", "bfloat16", "narrow"))
+    fmt = GRAINS[base.regimes[2]]
     top = max(np.abs(base.memory).max(), np.abs(base.query).max(), 2.0**-20)
     up = math.ldexp(1.0, min(fmt.emax - 1 - math.frexp(top)[1], 1000))
     query, memory, beta = base.query, base.memory, base.beta
@@ -147,17 +149,20 @@ def _extreme(rng: np.random.Generator) -> Problem:
 
 def _any_beta(rng: np.random.Generator) -> Problem:
     """Every finite beta: negative, zero, tiny, huge."""
+    form = choose(rng, ["negative-large", "zero", "small", "negative", "tiny", "large"])
+    # Logits so far apart that exponentials of their distance leave the range of a type, single and double.
+    large = choose(rng, [16, 32, 128])
+    fine = choose(rng, [False, True])
     base = problem(rng, largest=17, spreads=("mixed", "metastable"))
-    form = choose(rng, ["negative", "zero", "tiny", "small", "large", "negative-large"])
     beta = {
-        "negative": -base.beta,
+        "negative-large": -large * base.beta,
         "zero": 0.0,
-        "tiny": base.beta * 2.0**-40,
         "small": base.beta / 64,
-        "large": base.beta * 16,
-        "negative-large": -16 * base.beta,
+        "negative": -base.beta,
+        "tiny": base.beta * 2.0**-40,
+        "large": large * base.beta,
     }[form]
-    if rng.random() < 0.5:
+    if fine:
         # As many bits as a Python float has.
         beta *= 1 + 2.0**-25 * rng.random()
         form = f"{form}, 53 bits"
@@ -187,15 +192,20 @@ def _precision(rng: np.random.Generator) -> Problem:
     return base.but(query=query, memory=memory, beta=beta, steps=bits, regimes=regimes)
 
 
-Draw = Callable[[np.random.Generator, int], Problem]
+Draw = Callable[[tuple[int, int], int], Problem]
 
 
-def _whatever(build: Callable[[np.random.Generator], Problem]) -> Draw:
-    """Problems that do not depend on how many were drawn before."""
-    return lambda rng, _: build(rng)
+def _turning(build: Callable[[np.random.Generator], Problem]) -> Draw:
+    """Problems whose choices take turns."""
+    return lambda seed, number: build(Turns(seed, number))
 
 
-_INDEPENDENT: dict[str, Callable[[np.random.Generator], Problem]] = {
+def _following(build: Callable[[np.random.Generator, int], Problem]) -> Draw:
+    """Problems whose forms follow each other in an order of their own, and whose other choices are drawn."""
+    return lambda seed, number: build(np.random.default_rng((*seed, number)), number)
+
+
+_TURNING: dict[str, Callable[[np.random.Generator], Problem]] = {
     "general": problem,
     "values": value_problem,
     "masked": masked_problem,
@@ -214,10 +224,10 @@ _INDEPENDENT: dict[str, Callable[[np.random.Generator], Problem]] = {
     "telling": telling_problem,
 }
 FAMILIES: dict[str, Draw] = {
-    **{name: _whatever(build) for name, build in _INDEPENDENT.items()},
-    "tiles": tile_problem,
-    "long": long_problem,
-    "many": many_problem,
+    **{name: _turning(build) for name, build in _TURNING.items()},
+    "tiles": _following(tile_problem),
+    "long": _following(long_problem),
+    "many": _following(many_problem),
 }
 LARGE = ("long", "many")
 """Families of problems that take seconds where every memory of every query is treated alone."""
@@ -234,8 +244,15 @@ def drawn(family: str, seed: int, number: int) -> Problem:
     >>> drawn("single", 0, 5).memory.shape[0]
     1
     """
-    rng = np.random.default_rng((seed, zlib.crc32(family.encode()), number))
-    return FAMILIES[family](rng, number)
+    own = (seed, zlib.crc32(family.encode()))
+    # Whatever a property picks by the seed of its problem takes turns too: the remainders by small numbers
+    # run through all their values, and move against the problem's own choices from six to six.
+    return FAMILIES[family](own, number).but(seed=_first(own) + number + number // 6)
+
+
+@lru_cache(maxsize=64)
+def _first(own: tuple[int, int]) -> int:
+    return int(np.random.default_rng(own).integers(2**31))
 
 
 def problems(family: str, seed: int = 0) -> SearchStrategy[Problem]:

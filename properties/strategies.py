@@ -15,6 +15,7 @@ import numpy as np
 
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.properties.problem import Array, Mask, Problem, round_to
+from hopspec.properties.turns import Turns
 
 __all__ = [
     "DRAWN_GRAINS",
@@ -67,13 +68,17 @@ LONG = (511, 512, 513, 520)
 
 
 def choose(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """One of the options, each as likely as the others."""
-    return options[int(rng.integers(len(options)))]
+    """One of the options, each as likely as the others, and each in turn where ``rng`` takes turns."""
+    return options[_index(rng, len(options))]
 
 
 def between(rng: np.random.Generator, low: int, high: int) -> int:
     """An integer from ``low`` to ``high``, both included."""
-    return int(rng.integers(low, high + 1))
+    return low + _index(rng, high + 1 - low)
+
+
+def _index(rng: np.random.Generator, count: int) -> int:
+    return rng.turn(count) if isinstance(rng, Turns) else int(rng.integers(count))
 
 
 def _sizes(rng: np.random.Generator, largest: int) -> tuple[str, int, int, int]:
@@ -163,16 +168,17 @@ def problem(
         kinds: names from :data:`KINDS`.
         grains: names from :data:`GRAINS`, the format all inputs are elements of.
     """
+    # What tells most comes first, because it takes turns soonest.
+    grain, spread = choose(rng, grains), choose(rng, spreads)
     scale, count, n, d = _sizes(rng, largest)
-    n = max(n, least)
-    kind, spread, grain = choose(rng, kinds), choose(rng, spreads), choose(rng, grains)
+    n, kind = max(n, least), choose(rng, kinds)
     fmt = GRAINS[grain]
     memory = round_to(memory_of(kind, n, d, rng), fmt)
     query = round_to(query_of(kind, count, memory, rng), fmt)
     beta = temperature(query, memory, SPREADS[spread], rng)
     edits = [_edit(rng, choose(rng, [query, memory]), fmt) for _ in range(between(rng, 0, 2))]
     regimes = (kind, spread, grain, f"size: {scale}", *edits)
-    return Problem(query, memory, beta, regimes=regimes, seed=between(rng, 0, 2**31))
+    return Problem(query, memory, beta, regimes=regimes, seed=int(rng.integers(2**31)))
 
 
 def _edit(rng: np.random.Generator, target: Array, fmt: Format) -> str:
@@ -204,9 +210,9 @@ MASKS = ("per-memory", "per-query", "first-block-masked", "one-kept", "empty-row
 
 def masked_problem(rng: np.random.Generator) -> Problem:
     """A problem with a keep mask, per memory or per query; empty rows occur."""
+    form = choose(rng, MASKS)
     base = problem(rng, largest=70)
     n, count = base.memory.shape[0], base.query.shape[0]
-    form = choose(rng, MASKS)
     keep: Mask
     if form == "per-memory":
         keep = np.asarray(rng.random(n) < 0.6)
@@ -227,11 +233,10 @@ def masked_problem(rng: np.random.Generator) -> Problem:
 
 def settle_problem(rng: np.random.Generator) -> Problem:
     """A problem for iteration, from strongly contracting to slow and metastable, several queries each."""
+    power, limit, steps = choose(rng, [-2, -4, -6, -8]), choose(rng, [1, 2, 3, 5, 40]), between(rng, 0, 4)
     base = problem(rng, largest=12, least=2, spreads=("mild", "mixed", "metastable", "sharp"))
     extra = base.memory[rng.integers(0, base.memory.shape[0], 2)] * 0.75
     query = np.concatenate([base.query, round_to(extra, GRAINS[base.regimes[2]])])
     scale = float(np.abs(base.memory).max()) or 1.0
-    power = choose(rng, [-2, -4, -6, -8])
-    eps, limit, steps = scale * 2.0**power, choose(rng, [1, 2, 3, 5, 40]), between(rng, 0, 4)
     regimes = (*base.regimes, f"eps: 2**{power} of the largest entry")
-    return base.but(query=query, eps=eps, max_steps=limit, steps=steps, regimes=regimes)
+    return base.but(query=query, eps=scale * 2.0**power, max_steps=limit, steps=steps, regimes=regimes)

