@@ -17,6 +17,9 @@ __all__ = ["WRONG_DEVICE", "Answer", "Broken", "Call", "Description", "expected_
 
 WRONG_DEVICE = "WrongDevice"
 
+# What NumPy pickles an array as takes longer to write and read than all else in a message.
+_Flat = tuple[str, tuple[int, ...], bytes]
+
 # What Connection.send and recv do, at half the cost of a round trip: plain data needs none of their reducers.
 packed: Callable[[object], bytes] = partial(pickle.dumps, protocol=pickle.HIGHEST_PROTOCOL)
 unpacked: Callable[[bytes], Any] = pickle.loads
@@ -48,6 +51,11 @@ class Call:
     varies: bool = False
     story: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        arguments = {name: _flat(array) for name, array in self.arguments.items()}
+        manner = self.options, self.layout, self.prepared, self.varies, self.story
+        return _call, (self.quantity, self.dtype, arguments, *manner)
+
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for calls that ask the same, bit for bit."""
@@ -73,6 +81,32 @@ class Answer:
     mutated: tuple[str, ...] = ()
     error: str = ""
     message: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _answer, (tuple(map(_flat, self.arrays)), self.dtypes, self.mutated, self.error, self.message)
+
+
+def _flat(array: NDArray[Any]) -> _Flat | NDArray[Any]:
+    """An array of numbers as plain data; what else may stand for one stays as it is."""
+    if type(array) is not np.ndarray or array.dtype.kind not in "biuf":
+        return array
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _array(flat: _Flat | NDArray[Any]) -> NDArray[Any]:
+    if not isinstance(flat, tuple):
+        return flat
+    dtype, shape, data = flat
+    # Of bytes it would be an array that cannot be written to.
+    return np.frombuffer(bytearray(data), dtype).reshape(shape)
+
+
+def _call(quantity: str, dtype: str, arguments: dict[str, _Flat | NDArray[Any]], *manner: Any) -> Call:
+    return Call(quantity, dtype, {name: _array(flat) for name, flat in arguments.items()}, *manner)
+
+
+def _answer(arrays: tuple[_Flat | NDArray[Any], ...], *rest: Any) -> Answer:
+    return Answer(tuple(map(_array, arrays)), *rest)
 
 
 @dataclass(frozen=True)

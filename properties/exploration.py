@@ -33,9 +33,9 @@ __all__ = ["explore_families"]
 # Problems drawn before a family is given up, for every case a property needs.
 DRAWS_PER_CASE = 20
 # A clause's cases are shared among at most so many of its properties.
-SHARING = 3
-# Numbers that the draws of one share may take, more than any draws.
-NUMBERS = 2**40
+SHARING = 4
+# Numbers that the draws of one share may take: more than any draws, and a prime, for shares to be out of step.
+NUMBERS = 10**12 + 39
 
 Progress = Callable[[str, int, int], None]
 

@@ -46,7 +46,9 @@ def inputs_are_not_modified(case: Case) -> Judgement | None:
 def masked_inputs_are_not_modified(case: Case) -> Judgement | None:
     """The same where some memories are masked: neither they nor the mask are written to."""
     judged = []
-    for quantity in ("retrieve", "association", "log_normalizer", "energy", "evaluate"):
+    quantities = ("retrieve", "association", "log_normalizer", "energy", "evaluate")
+    # Two or three of them in every case: all would make it one of the most expensive.
+    for quantity in (quantities * 2)[case.problem.seed % 2 :: 2][:3]:
         if case.provides(quantity):
             mutated = case.answer(quantity).mutated
             judged.append(
