@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -179,7 +180,10 @@ class ChildHost:
             code = self.nursery.exit_status(self.pid)
         except NurseryLost as lost:
             return f"an unknown exit status: {lost}"
-        return f"signal {-code}" if code < 0 else f"exit status {code}"
+        if code >= 0:
+            return f"exit status {code}"
+        known = -code in {*signal.Signals}
+        return f"signal {-code}" + (f" ({signal.Signals(-code).name})" if known else "")
 
     def _stop(self) -> None:
         self._disconnect()

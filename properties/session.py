@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,10 +116,11 @@ def _registered(name: str) -> str:
     except ValueError as error:
         raise Unusable(str(error)) from error
     if name not in others:
-        known = ", ".join([*BUILTIN, *others])
+        near = get_close_matches(name, [*BUILTIN, *others], 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
         raise Unusable(
-            f"{name!r} is neither a built-in nor a registered name ({known}) nor of the form "
-            "package.module:object or file.py:object"
+            f"{name!r} is neither a built-in nor a registered name ({meant}`hopspec implementations` lists "
+            "them), nor of the form package.module:object or file.py:object"
         )
     return others[name].target
 
