@@ -102,6 +102,11 @@ def _sizes(p: Problem) -> Shape:
 
 
 def resized(p: Problem, sizes: Shape) -> Problem:
+    """The problem with other sizes ``(L, N, d, dv)``: its own rows and columns, some again with noise.
+
+    >>> resized(Problem(np.ones((1, 2)), np.eye(2), 1.0), (3, 5, 4, 4)).query.shape
+    (3, 4)
+    """
     queries, memories, width, read = sizes
     rng = np.random.default_rng((p.seed, *sizes))
     count, n = p.query.shape[0], p.memory.shape[0]
@@ -111,11 +116,10 @@ def resized(p: Problem, sizes: Shape) -> Problem:
     memory = _columns(_rows(p.memory, chosen, rng), width, rng)
     query = _columns(p.query, width, rng)[rows]
     changes: dict[str, object] = {}
-    for name, columns in (("keep", chosen), ("bias", chosen)):
-        array = getattr(p, name)
+    for name, array in (("keep", p.keep), ("bias", p.bias)):
         if array is not None:
-            array = array[..., columns]
-            changes[name] = array if array.ndim == 1 or len(array) == 1 else array[rows]
+            kept = array[..., chosen]
+            changes[name] = kept if kept.ndim == 1 or len(kept) == 1 else kept[rows]
     values = p.values
     if values is None and read != width:
         values = p.memory
