@@ -95,8 +95,10 @@ def read_expectations(path: Path) -> tuple[Expectation, ...]:
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the expected failures in {path}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"cannot read the expected failures in {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     for key in content:
@@ -156,24 +158,25 @@ def expect(report: Report, expectations: Sequence[Expectation], today: date | No
     """
     today = today or date.today()
     found = []
-    cells = {(c.clause, c.implementation, c.dtype): c for c in report.cells}
-    verdicts = {at: report.verdict(*at) for at in cells}
+    places = dict.fromkeys((c.clause, c.implementation, c.dtype) for c in report.cells)
+    verdicts = {at: report.verdict(*at) for at in places}
     for entry in expectations:
-        covered = [at for at in cells if _covers(entry, report, *at)]
+        expired = entry.expires < today
+        covered = [at for at in places if _covers(entry, report, *at)]
         unclaimed = [at for at in covered if verdicts[at] is Verdict.NOT_CLAIMED]
         for at in covered:
             clause, implementation, dtype = at
-            if entry.expires < today:
+            passes = verdicts[at] is Verdict.HOLDS
+            if expired:
                 message = f"expired on {entry.expires}: {entry.reason}"
-            elif verdicts[at] is Verdict.HOLDS:
+            elif passes:
                 message = f"expects a failure in {dtype}, but {implementation} passes: {entry.reason}"
             elif at in unclaimed and (entry.dtype or len(unclaimed) == len(covered)):
                 message = f"expects a failure of what {implementation} does not claim: {entry.reason}"
             else:
                 continue
-            passes = entry.expires >= today and verdicts[at] is Verdict.HOLDS
-            found.append(Unmet(entry, clause, implementation, dtype, message, passes))
-        if entry.expires >= today:
+            found.append(Unmet(entry, clause, implementation, dtype, message, passes and not expired))
+        if not expired:
             for cell in report.cells:
                 at = cell.clause, cell.implementation, cell.dtype
                 if cell.failure is not None and not cell.unclaimed and at in covered:

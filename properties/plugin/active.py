@@ -112,10 +112,7 @@ class Active:
             if meant and open_ and not any(meant in plan.names for plan in speaking):
                 continue
             if any(
-                e.covers(i.clause, i.dtype, i.plan.names)
-                for i in ours
-                for e in i.plan.expectations
-                if e == entry
+                entry in i.plan.expectations and entry.covers(i.clause, i.dtype, i.plan.names) for i in ours
             ):
                 continue
             name = f"expected[{entry.where}]"

@@ -41,8 +41,9 @@ def summarise(reports: Sequence[pytest.TestReport], terminal: pytest.TerminalRep
 
 
 def _line(outlines: Sequence[dict[str, str]]) -> str:
+    likes = dict.fromkeys(o["behaves_like"] for o in outlines if "behaves_like" in o)
     parts = [f"judged under {outlines[0]['model']}"]
-    parts += [f"behaves like {like}" for like in {o["behaves_like"] for o in outlines if "behaves_like" in o}]
+    parts += [f"behaves like {like}" for like in likes]
     measured = [o for o in outlines if "worst_error_over_bound" in o]
     if measured:
         worst = max(measured, key=lambda o: float(o["worst_error_over_bound"]))
