@@ -6,35 +6,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hopspec.clauses import load_clauses
 from hopspec.lock import stale_links
 from hopspec.properties.adapters.command import show_implementations
 from hopspec.properties.bench.command import bench_app
-from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.expectations import expect, read_expectations, unmatched
 from hopspec.properties.forms import FORMS, in_form
 from hopspec.properties.kills.command import alarm_command, kill_command
 from hopspec.properties.kills.search_command import search_command
 from hopspec.properties.model_table import models_command
-from hopspec.properties.models import JUDGED
 from hopspec.properties.production import verify_at
 from hopspec.properties.production_problem import parse_size
 from hopspec.properties.production_report import print_at, write_json_at
 from hopspec.properties.report import print_report
-from hopspec.properties.reporting.command import add_commands, wide_console, write_files
-from hopspec.properties.runner import PROFILES, Options, verify
+from hopspec.properties.reporting.command import add_commands, write_files
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.plots import SERIES
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
+from hopspec.properties.runner import PROFILES, Options, check_options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
 from hopspec.properties.vectors.command import vectors_app
 
 __all__ = ["app"]
-
-CALL_SECONDS = 20.0
-# Problems whose energy is followed where a report is written.
-DESCENTS = 3
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,19 +42,6 @@ app.command("alarm")(alarm_command)
 app.command("search")(search_command)
 app.command("models")(models_command)
 add_commands(app)
-
-
-class _Display:
-    """One progress line per family of problems."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self.tasks:
-            self.tasks[stage] = self.progress.add_task(stage, total=total)
-        self.progress.update(self.tasks[stage], completed=done, total=total)
 
 
 def _range(seeds: str) -> range:
@@ -82,7 +63,11 @@ def _range(seeds: str) -> range:
 @app.command("verify")
 def verify_command(
     implementations: Annotated[
-        list[str], typer.Argument(help=f"Built-in name ({', '.join(BUILTIN)}) or package.module:function.")
+        list[str],
+        typer.Argument(
+            help="package.module:function, path/to/file.py:function, or a name that "
+            "`hopspec implementations` lists."
+        ),
     ],
     form: Annotated[
         str, typer.Option(help=f"What functions are called like: {', '.join(FORMS)}.")
@@ -134,64 +119,40 @@ def verify_command(
     Exit status: 0 if every claimed clause holds, 1 if one is broken, 2 if the run could not be done.
     """
     console = wide_console()
-    if form not in FORMS:
-        console.print(f"[red]unknown form {form!r}; expected one of {', '.join(FORMS)}[/]")
-        raise typer.Exit(2)
-    unknown = [d for d in dtype or [] if d not in JUDGED]
-    if unknown:
-        console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(JUDGED)}[/]")
-        raise typer.Exit(2)
     try:
-        expectations = read_expectations(expected) if expected is not None else ()
-    except ValueError as error:
-        console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-        raise typer.Exit(2) from None
-    if data not in (None, "digits"):
-        console.print(f"[red]unknown data {data!r}; expected digits[/]")
-        raise typer.Exit(2)
-    if at and (junit is not None or html is not None):
-        console.print("[red]--at writes no JUnit report and no page, only --json[/]")
-        raise typer.Exit(2)
-    try:
+        if at and (junit is not None or html is not None):
+            raise ValueError("--at writes no JUnit report and no page, only --json")
         range_of_seeds = range(seed, seed + 1) if seeds is None else _range(seeds)
+        options = Options(
+            targets=tuple(in_form(name, form) for name in implementations),
+            dtypes=tuple(dtype or ()),
+            device=device,
+            seed=range_of_seeds.start,
+            seeds=len(range_of_seeds),
+            profile=profile,
+            examples=examples,
+            model=model,
+            data=data,
+            clauses=tuple(clause or ()),
+            in_process=in_process,
+            timeout=timeout or Options.timeout,
+            shrink=not no_shrink,
+            jobs=jobs,
+            descents=len(SERIES) if json is not None or html is not None else 0,
+            first=first,
+        )
+        check_options(options)
+        sizes = [parse_size(size) for size in at or ()]
+        expectations = () if expected is None else read_expectations(expected)
+        check_writable({"--json": json, "--junit": junit, "--html": html})
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
-    options = Options(
-        targets=tuple(in_form(name, form) for name in implementations),
-        dtypes=tuple(dtype or ()),
-        device=device,
-        seed=range_of_seeds.start,
-        seeds=len(range_of_seeds),
-        profile=profile,
-        examples=examples,
-        model=model,
-        data=data,
-        clauses=tuple(clause or ()),
-        in_process=in_process,
-        timeout=timeout or CALL_SECONDS,
-        shrink=not no_shrink,
-        jobs=jobs,
-        descents=DESCENTS if json is not None or html is not None else 0,
-        first=first,
-    )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-    )
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            if at:
-                sizes = [parse_size(size) for size in at]
-                outcome = verify_at(options, sizes, queries, timeout, _Display(progress))
-            else:
-                report = verify(options, _Display(progress))
-    except ValueError as error:
-        console.print(f"[red]{error}[/]")
-        raise typer.Exit(2) from None
-    if at:
+        raise refusal(error) from None
+    with Display() as display:
+        if sizes:
+            outcome = verify_at(options, sizes, queries, timeout, display)
+        else:
+            report = verify(options, display)
+    if sizes:
         print_at(outcome, console)
         if json is not None:
             write_json_at(outcome, json)
@@ -235,8 +196,7 @@ def spec_command(
     elif words[0] in clauses:
         show_clause(console, clauses[words[0]])
     else:
-        console.print(f"[red]no clause {words[0]}; `hopspec spec` lists them[/]")
-        raise typer.Exit(2)
+        raise refusal(f"no clause {words[0]}; `hopspec spec` lists them")
 
 
 @app.command("faults")

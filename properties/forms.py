@@ -22,7 +22,6 @@ __all__ = ["ATTENTION_PREFIX", "FORMS", "attention_capabilities", "attention_imp
 FORMS = ("retrieval", "attention")
 ATTENTION_PREFIX = "attention:"
 SIGNATURE = "f(q, k, v, *, scale, attn_mask=None, is_causal=False)"
-OPTIONAL = ("attn_mask", "is_causal", "enable_gqa")
 # What a built-in function without a signature is taken to accept.
 ASSUMED = frozenset({"scale", "attn_mask", "is_causal"})
 
@@ -132,7 +131,7 @@ def in_form(target: str, form: str) -> str:
     ('attention:my.kernels:flash', 'fastpath')
     """
     if form not in FORMS:
-        raise ValueError(f"form {form!r} is unknown; expected {' or '.join(FORMS)}")
+        raise ValueError(f"form {form!r} is unknown; expected one of {', '.join(FORMS)}")
     formed = target in BUILTIN or target.startswith((FAULT_PREFIX, ATTENTION_PREFIX))
     return target if form == "retrieval" or formed else ATTENTION_PREFIX + target
 

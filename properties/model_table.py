@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hopspec.formats import FLOAT32, FLOAT64
 from hopspec.properties.models import EXPONENTIALS, JUDGED, MODELS, loosest, models_of
-from hopspec.properties.reporting.command import wide_console
+from hopspec.properties.reporting.terminal import refusal, wide_console
 from hopspec.types import AccuracyModel, Summation
 
 __all__ = ["COLUMNS", "markdown", "models_command", "said"]
@@ -130,8 +130,7 @@ def models_command(
     console = wide_console()
     unknown = [d for d in dtype or [] if d not in JUDGED]
     if unknown:
-        console.print(f"[red]unknown dtype {unknown[0]!r}; expected one of {', '.join(JUDGED)}[/]")
-        raise typer.Exit(2)
+        raise refusal(f"unknown dtype {unknown[0]!r}; expected one of {', '.join(JUDGED)}")
     if as_markdown:
         typer.echo(markdown())
     else:

@@ -17,6 +17,7 @@ from hopspec.clauses import load_clauses
 from hopspec.properties.production_results import AtSize, SizeCell
 from hopspec.properties.report import STYLES
 from hopspec.properties.reporting.encoding import as_json, number
+from hopspec.properties.reporting.files import write_whole
 from hopspec.properties.results import Verdict
 
 __all__ = ["as_json_at", "print_at", "reproduction_at", "write_json_at"]
@@ -168,6 +169,4 @@ def as_json_at(outcome: AtSize) -> dict[str, Any]:
 
 def write_json_at(outcome: AtSize, path: Path) -> None:
     """Write the report to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(as_json_at(outcome), indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(as_json_at(outcome), indent=1, allow_nan=False) + "\n")

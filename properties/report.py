@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 
 from rich import box
@@ -13,37 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 from hopspec.clauses import load_clauses
-from hopspec.properties.attention_snippet import attention_reproduction
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.decision import PRECISIONS
 from hopspec.properties.digits import CORRUPTIONS
-from hopspec.properties.forms import ATTENTION_PREFIX
 from hopspec.properties.models import MEASURED_ON
+from hopspec.properties.reporting.reproduction import announced, snippet
 from hopspec.properties.results import Cell, Failure, Report, Verdict, failing_size
 
 __all__ = [
+    "ENDINGS",
     "STYLES",
     "explained",
     "first_failures",
     "likeness",
     "print_report",
-    "reproduction",
     "shape_of",
-    "snippet",
 ]
 
 DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
-REFERENCES = {
-    "retrieve": ("update",),
-    "log_normalizer": ("log_normalizer",),
-    "energy": ("energy",),
-    "association": ("association",),
-    "evaluate": ("update", "log_normalizer", "energy"),
-    "settle": ("settle",),
-    "certify": ("certify",),
-}
-# Numbers of a problem up to which its snippet is shown.
-READABLE = 64
+# How a run ended, by its exit status.
+ENDINGS = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}
 # Narrower terminals show the ids of the clauses only.
 TITLES_FROM = 125
 STYLES = {
@@ -109,42 +97,6 @@ def _table(report: Report, width: int) -> Table:
     return table
 
 
-def _literal(rows: object) -> str:
-    """Python source of nested lists of numbers; ``repr`` of a float gives it back exactly."""
-    return re.sub(r"\b(nan|inf)\b", r"float('\1')", repr(rows))
-
-
-def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu") -> str:
-    """Python that makes the failing call and the exact one, every number exact."""
-    p = failure.problem
-    wanted = load_clauses()[cell.clause].quantities
-    if "attention" in wanted or target.startswith(ATTENTION_PREFIX):
-        return attention_reproduction(failure, wanted[0] if wanted else "", cell.dtype, target, device)
-    quantity = next((q for q in wanted if q in REFERENCES), "retrieve")
-    lines = [
-        "import torch, hopspec.reference",
-        "from hopspec.properties.session import resolve",
-        f"put = dict(dtype=torch.{cell.dtype}, device={device!r})",
-        f"query = torch.tensor({_literal(p.query.tolist())}, dtype=torch.float64).to(**put)",
-        f"memory = torch.tensor({_literal(p.memory.tolist())}, dtype=torch.float64).to(**put)",
-    ]
-    extra = f"beta={p.beta!r}"
-    if p.keep is not None:
-        lines.append(f"keep = torch.tensor({p.keep.tolist()!r}, device={device!r})")
-        extra += ", keep=keep"
-    if quantity == "settle":
-        extra += f", eps={p.eps!r}, max_steps={p.max_steps}"
-    reading = ""
-    if p.values is not None:
-        lines.append(f"values = torch.tensor({_literal(p.values.tolist())}, dtype=torch.float64).to(**put)")
-        reading = ", values=values"
-    lines.append(f"print(resolve({target!r}).{quantity}(query, memory, {extra}{reading}))")
-    for name in REFERENCES[quantity]:
-        taken = reading if name == "update" else ""
-        lines.append(f"print(hopspec.reference.{name}(query, memory, {extra}{taken}))")
-    return "\n".join(lines)
-
-
 def shape_of(failure: Failure) -> str:
     """The size of the failing problem, in words."""
     p = failure.problem
@@ -164,14 +116,6 @@ def explained(failure: Failure) -> list[str]:
     ]
 
 
-def snippet(report: Report, cell: Cell, failure: Failure) -> str:
-    """Python that reproduces a failure; "" where the inputs are too many to be read."""
-    p = failure.problem
-    if p.query.size + p.memory.size > READABLE:
-        return ""
-    return reproduction(cell, failure, report.targets[cell.implementation], report.settings["device"])
-
-
 def first_failures(report: Report) -> Iterator[tuple[Cell, Failure]]:
     """The failure on the smallest problem, for each clause and implementation that broke it."""
     for clause in _ordered(report):
@@ -187,9 +131,9 @@ def _print_failure(console: Console, report: Report, cell: Cell, failure: Failur
     console.print(f"[bold red]{cell.clause}[/] {title}: {cell.implementation}, {cell.dtype} ({cell.check})")
     console.print(f"  smallest input found: {shape_of(failure)}", highlight=False)
     for line in explained(failure):
-        console.print(f"  {line}", highlight=False, markup=False)
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     code = snippet(report, cell, failure)
-    console.print("  to reproduce:" if code else "  the inputs are in the JSON report")
+    console.print(f"  {announced(cell) if code else 'the inputs are long: --json writes them down'}")
     for line in code.splitlines():
         console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
 
@@ -264,11 +208,8 @@ def print_report(report: Report, console: Console) -> None:
         console.print(f"[bold red]{name} could not be verified:[/] {escape(reason)}", highlight=False)
     if report.interrupted:
         console.print("[yellow]interrupted: this is what was done until then[/]")
-    cases = sum(c.cases for c in report.cells if not c.unclaimed)
-    word = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}[
-        report.exit_status
-    ]
+    cases, ending = sum(c.cases for c in report.cells if not c.unclaimed), ENDINGS[report.exit_status]
     console.print(
-        f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{word}[/]",
+        f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{ending}[/]",
         highlight=False,
     )

@@ -18,6 +18,7 @@ __all__ = [
     "LARGEST_BIN",
     "LEAST_BIN",
     "POINTS",
+    "WORST_FIRST",
     "ZERO",
     "Cell",
     "Descent",
@@ -264,7 +265,7 @@ def cell_at(cells: Iterable[Cell], *key: str) -> Cell | None:
     return next((c for c in cells if c.key == key), None)
 
 
-ORDER = (
+WORST_FIRST = (
     Verdict.BROKEN,
     Verdict.NOT_REACHED,
     Verdict.TOO_FEW,
@@ -357,7 +358,7 @@ class Report:
         ended_early = self.interrupted or self.stopped_at is not None or implementation in self.unusable
         if ended_early and Verdict.TOO_FEW in verdicts:
             verdicts = (verdicts - {Verdict.TOO_FEW}) | {Verdict.NOT_REACHED}
-        return next((v for v in ORDER if v in verdicts), Verdict.NOT_CLAIMED)
+        return next((v for v in WORST_FIRST if v in verdicts), Verdict.NOT_CLAIMED)
 
     @property
     def failures(self) -> list[Cell]:

@@ -32,7 +32,7 @@ def verify(options: Options, progress: Progress = lambda *_: None) -> Report:
         progress: called with the name of a stage, what is done of it and how much there is.
 
     Raises:
-        ValueError: if the profile, a clause or the model is unknown.
+        ValueError: if these options are not possible, see :func:`check_options`.
     """
     check_options(options)
     started, began = datetime.now(UTC), time.monotonic()
@@ -97,7 +97,7 @@ def check_options(options: Options) -> None:
     """Raise unless a run can be done.
 
     Raises:
-        ValueError: if the profile, a clause or the model is unknown.
+        ValueError: if the profile, a clause, a dtype, the model or the data is unknown.
     """
     if options.profile not in PROFILES:
         raise ValueError(f"profile {options.profile!r} is unknown; expected one of {', '.join(PROFILES)}")
@@ -105,6 +105,11 @@ def check_options(options: Options) -> None:
     for clause in options.clauses:
         if clause not in known:
             raise ValueError(f"clause {clause!r} has no property; those that have: {', '.join(known)}")
+    for dtype in options.dtypes:
+        if dtype not in JUDGED:
+            raise ValueError(f"dtype {dtype!r} is unknown; expected one of {', '.join(JUDGED)}")
+    if options.data not in (None, "digits"):
+        raise ValueError(f"data {options.data!r} is unknown; expected digits")
     if options.model is not None:
         for dtype in options.dtypes or JUDGED:
             model_named(options.model, dtype)

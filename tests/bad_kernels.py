@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 import time
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from hopspec import Capabilities, Implementation
 
 
 def right(query: Tensor, memory: Tensor, *, beta: float) -> Tensor:
@@ -66,3 +70,18 @@ def chatty(query: Tensor, memory: Tensor, *, beta: float) -> Tensor:
 
 
 constant = 3.0
+
+
+def hot_numpy(query: NDArray[np.float32], memory: NDArray[np.float32], *, beta: float) -> NDArray[np.float32]:
+    t = np.float32(1.01 * beta) * (query @ memory.T)
+    p = np.exp(t - t.max(axis=-1, keepdims=True))
+    return np.asarray(p / p.sum(axis=-1, keepdims=True) @ memory)
+
+
+HOT_NUMPY = Implementation(
+    "hot-numpy",
+    hot_numpy,
+    capabilities=Capabilities(dtypes=("float32",)),
+    to_array=lambda array, dtype: np.array(array, dtype=dtype),
+    from_array=np.asarray,
+)

@@ -24,9 +24,9 @@ from hopspec.properties.forms import attention_capabilities, attention_implement
 from hopspec.properties.judgement import Case
 from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Problem
-from hopspec.properties.report import snippet
 from hopspec.properties.reporting.encoding import as_json
 from hopspec.properties.reporting.loading import from_json
+from hopspec.properties.reporting.reproduction import snippet
 from hopspec.properties.results import Verdict
 from hopspec.properties.runner import Options, verify
 from hopspec.properties.session import Session, Unusable, resolve
@@ -303,7 +303,7 @@ def test_the_form_is_part_of_the_target() -> None:
     assert in_form("my:f", "retrieval") == "my:f"
     assert in_form("fault:no-max-subtraction", "attention") == "fault:no-max-subtraction"
     assert in_form("attention:my:f", "attention") == "attention:my:f"
-    with pytest.raises(ValueError, match=r"form 'atention' is unknown; expected retrieval or attention"):
+    with pytest.raises(ValueError, match=r"form 'atention' is unknown; expected one of retrieval, attention"):
         in_form("my:f", "atention")
 
 
@@ -315,7 +315,7 @@ def test_the_command_line_takes_the_form(tmp_path: Path) -> None:
     assert "seeing_the_next(q, k, " in result.stdout
     wrong = CliRunner().invoke(app, ["verify", "--form", "atention", target, *arguments])
     assert wrong.exit_code == 2
-    assert "unknown form 'atention'; expected one of retrieval, attention" in wrong.stdout
+    assert "form 'atention' is unknown; expected one of retrieval, attention" in wrong.stderr
 
 
 def _numbers(text: str) -> NDArray[np.float64]:

@@ -256,6 +256,18 @@ def test_impossible_settings(project: pytest.Pytester, settings: str, message: s
     result.stdout.fnmatch_lines([f"*{message}"])
 
 
+def test_a_report_that_cannot_be_written_is_refused(project: pytest.Pytester) -> None:
+    result = run(project, "--hopspec-json=nowhere/report.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --hopspec-json must be a file in a folder that exists, got *"])
+
+
+def test_built_in_names_have_a_form_of_their_own(project: pytest.Pytester) -> None:
+    project.makepyfile(test_kernel=RIGHT.replace("(RIGHT)", "('reference', form='attention')"))
+    result = run(project, "-k", "BND-2-float32")
+    assert outcomes(result) == {"passed": 1}
+
+
 def test_conformance_says_what_it_takes() -> None:
     with pytest.raises(TypeError, match=r"implementation must be a callable, .* got float"):
         conformance(3.0)

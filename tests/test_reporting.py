@@ -337,3 +337,12 @@ def test_a_production_size_has_no_page() -> None:
     done = CliRunner().invoke(app, ["verify", "fastpath", "--at=4x64x8", "--html=page.html"])
     assert done.exit_code == 2
     assert "only --json" in done.output
+
+
+@pytest.mark.parametrize("path", ["nowhere/page.html", "."])
+def test_a_run_whose_files_cannot_be_written_is_not_begun(path: str) -> None:
+    for command in ("verify", "report"):
+        done = CliRunner().invoke(app, [command, "reference", f"--html={path}"])
+        assert done.exit_code == 2
+        assert f"--html must be a file in a folder that exists, got {path}" in done.stderr
+        assert not done.stdout

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hopspec.properties.report import reproduction
 from hopspec.properties.reporting.encoding import as_json
+from hopspec.properties.reporting.reproduction import snippet
 from hopspec.properties.results import Report, Verdict
 from hopspec.properties.runner import Options, verify
 
@@ -93,7 +93,7 @@ def test_crash_is_a_verdict() -> None:
     assert report.exit_status == 1
     crashes = [c.failure for c in report.broken if c.failure is not None and c.failure.kind == "crashed"]
     assert crashes
-    assert "signal 11" in crashes[0].what
+    assert "signal 11 (SIGSEGV)" in crashes[0].what
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_crash_is_a_verdict() -> None:
         ("no_such_module:f", "cannot import 'no_such_module'"),
         ("bad_kernels:nothing", "has no attribute 'nothing'"),
         ("bad_kernels:constant", "expected a callable"),
-        ("fastpth", "neither a built-in"),
+        ("fastpth", "did you mean 'fastpath'?"),
         ("fault:no-such-fault", "no fault named 'no-such-fault'"),
     ],
 )
@@ -112,20 +112,22 @@ def test_what_cannot_be_run_says_why(target: str, text: str) -> None:
     assert text in report.unusable[target]
 
 
-def test_smallest_input_is_found_and_reproduces() -> None:
-    report = run("hot", clauses=("MHN-BND-2",), in_process=True)
+@pytest.mark.parametrize(("name", "array"), [("hot", "tensor([["), ("HOT_NUMPY", "[[")])
+def test_smallest_input_is_found_and_reproduces(name: str, array: str) -> None:
+    report = run(name, clauses=("MHN-BND-2",), in_process=True)
     cell = report.broken[0]
     failure = cell.failure
     assert failure is not None
     assert failure.problem.memory.shape[0] <= 3
     assert failure.problem.memory.shape[1] == 1
     assert failure.ratio > 1
-    code = reproduction(cell, failure, "bad_kernels:hot")
+    code = snippet(report, cell, failure)
+    assert ("torch" in code) is (name == "hot")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     got, exact = done.stdout.splitlines()
-    assert got.startswith("tensor(")
+    assert got.startswith(array)
     assert exact.startswith("[[")
 
 

@@ -12,6 +12,7 @@ from hopspec.properties.adapters.registry import THIRD_PARTIES, ThirdParty, miss
 from hopspec.properties.options import Options
 from hopspec.properties.report import shape_of
 from hopspec.properties.reporting.encoding import number
+from hopspec.properties.reporting.files import write_whole
 from hopspec.properties.results import Cell, Report, Verdict
 from hopspec.properties.runner import verify
 from hopspec.properties.session import QUANTITIES, resolve
@@ -168,9 +169,7 @@ def _observed(cells: list[Cell], clause: str) -> dict[str, Any] | None:
 
 def write_data(data: dict[str, Any], path: Path) -> None:
     """Write what the page is made of, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def read_data(path: Path) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from functools import partial
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.measure import Contender, take_turns
 from hopspec.properties.bench.record import Figure
+from hopspec.properties.reporting.terminal import Progress
 
 __all__ = ["BANDWIDTH", "CALL", "CEILING", "EXP", "OPERATOR", "PRODUCT", "measure", "product", "use_threads"]
 

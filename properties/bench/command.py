@@ -12,11 +12,12 @@ from typing import Annotated
 import typer
 
 from hopspec.properties.bench import oracle
-from hopspec.properties.bench.display import Display, check_writable, wide_console
 from hopspec.properties.bench.fastpath_command import fastpath_command
 from hopspec.properties.bench.record import Run, read, write
 from hopspec.properties.bench.table import print_changes, print_run
 from hopspec.properties.bench.tightness_command import tightness_command
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.reference.integers import BACKEND
 
 __all__ = ["bench_app"]
@@ -63,10 +64,9 @@ def oracle_command(
         sizes = [_size(text) for text in size or ("8x4", "64x16", "256x64", "1024x64")]
         wanted = _backends(backends, BACKEND)
         earlier = None if compare is None else read(compare)
-        check_writable(json)
+        check_writable({"--json": json})
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     precisions = bits or [53, 200, 1000]
     runs: list[Run] = []
     try:
@@ -78,8 +78,7 @@ def oracle_command(
             else:
                 runs += read_child(sizes, precisions, rounds, quick)
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     for run in runs:
         print_run(run, console)
     if "gmpy2" not in wanted and backends == "both":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.kernels import Kernel
 from hopspec.properties.bench.measure import Contender, take_turns
 from hopspec.properties.bench.record import Comparison, Figure, Mean, Relation
+from hopspec.properties.reporting.terminal import Progress
 
 __all__ = ["Bench"]
 

@@ -13,12 +13,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from hopspec.properties.bench import ceilings, peak, settling
 from hopspec.properties.bench.comparing import Bench
-from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.kernels import Kernel, Shape
 from hopspec.properties.bench.limits import UPDATES
 from hopspec.properties.bench.measure import Contender
 from hopspec.properties.bench.record import Figure, Mean, Relation, Run, environment
 from hopspec.properties.peers import eager
+from hopspec.properties.reporting.terminal import Progress
 
 __all__ = ["CASES", "DTYPES", "SLOW", "run", "select"]
 

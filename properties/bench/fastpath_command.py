@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from hopspec.properties.bench.display import Display, check_writable, wide_console
 from hopspec.properties.bench.record import read, write
 from hopspec.properties.bench.table import print_changes
 from hopspec.properties.builtin import BUILTIN
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.properties.session import Unusable
 
 __all__ = ["fastpath_command"]
@@ -62,11 +63,10 @@ def fastpath_command(
         if unknown:
             raise ValueError(f"--dtype must be one of {', '.join(fastpath.DTYPES)}, got {unknown[0]!r}")
         earlier = None if compare is None else read(compare)
-        check_writable(json)
+        check_writable({"--json": json})
         kernels = [Kernel(name) for name in dict.fromkeys(implementations or ["fastpath"])]
     except (ValueError, Unusable) as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     with Display() as display:
         limit = QUICK_SECONDS if quick else None
         found = fastpath.run(kernels, cases, dtype or [], threads, rounds, limit, display)

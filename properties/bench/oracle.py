@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from hopspec import reference
-from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.measure import Contender, take_turns
 from hopspec.properties.bench.record import Comparison, Relation, Run, environment
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.reference.integers import BACKEND
 
 __all__ = ["ARB", "EQUAL", "MPMATH", "OURS", "PLAIN", "PREPARED", "ROUNDED", "comparisons", "run"]

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from hopspec.properties.bench.display import Progress
 from hopspec.properties.bench.record import Figure, Run, environment
 from hopspec.properties.calls import Call
 from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Array, Problem, round_to
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.session import Session
 from hopspec.properties.simulated import Simulation
 from hopspec.properties.strategies import GRAINS, KINDS, SPREADS, memory_of, query_of, temperature

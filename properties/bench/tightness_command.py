@@ -9,11 +9,12 @@ import typer
 from rich.table import Table
 
 from hopspec.properties.bench import tightness
-from hopspec.properties.bench.display import Display, check_writable, wide_console
 from hopspec.properties.bench.measure import median
 from hopspec.properties.bench.record import Run, write
 from hopspec.properties.bench.table import plain_table, print_environment
 from hopspec.properties.models import MODELS
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 
 __all__ = ["tightness_command", "tightness_markdown"]
 
@@ -44,12 +45,11 @@ def tightness_command(
     known = (*MODELS, *tightness.REAL)
     unknown = [name for name in names or [] if name not in known]
     try:
-        check_writable(json)
+        check_writable({"--json": json})
         if unknown:
             raise ValueError(f"unknown model {unknown[0]!r}; expected one of {', '.join(known)}")
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     with Display() as display:
         run = tightness.run(size or SIZES, names or known, display)
     if as_markdown:

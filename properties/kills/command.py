@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hopspec.properties.kills.display import Stages, shown
+from hopspec.properties.reporting.terminal import Display, refusal
 
 if TYPE_CHECKING:
     from hopspec.properties.kills.plan import Pair
@@ -45,16 +45,14 @@ def kill_command(
 
     console = Console()
     if page is not None and (fault or dtype):
-        console.print("[red]--page is of all faults in all dtypes; leave out --fault and --dtype[/]")
-        raise typer.Exit(2)
+        raise refusal("--page is of all faults in all dtypes; leave out --fault and --dtype")
     try:
         pairs = pairs_of(fault or (), dtype or ())
         work = Work(tuple(pairs), seeds, matrix=matrix and page is not None, excused=excused, jobs=jobs)
-        with shown() as progress:
-            outcome = kill_run(record, work, Stages(progress))
+        with Display() as display:
+            outcome = kill_run(record, work, display)
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     print_outcome(console, outcome, pairs, seeds)
     if page is not None and not outcome.missing:
         page.write_text(kill_matrix(outcome, pairs, seeds), encoding="utf-8")
@@ -110,17 +108,15 @@ def alarm_command(
     from hopspec.properties.kills.alarms import RIGHT_TARGETS, Campaign, campaign  # noqa: PLC0415
 
     console = Console()
-    with shown() as progress:
-        stages = Stages(progress)
+    with Display() as display:
 
         def show(so_far: Campaign) -> None:
-            stages("cases", min(so_far.total, cases), cases)
+            display("cases", min(so_far.total, cases), cases)
 
         try:
             whole = campaign(record, cases, target or RIGHT_TARGETS, show)
         except ValueError as error:
-            console.print(f"[red]{error}[/]", highlight=False)
-            raise typer.Exit(2) from None
+            raise refusal(error) from None
     table = Table(box=box.SIMPLE_HEAD, title="right implementations", title_justify="left")
     for column in ("implementation", "dtype", "seeds", "cases", "false alarms"):
         table.add_column(column, justify="left" if column in ("implementation", "dtype") else "right")

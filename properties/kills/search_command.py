@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hopspec.properties.kills.display import Stages, shown
 from hopspec.properties.reporting.encoding import problem_as_json
+from hopspec.properties.reporting.terminal import Display, refusal
 
 __all__ = ["search_command"]
 
@@ -40,7 +40,7 @@ def search_command(
 
     console = Console()
     try:
-        with shown() as progress:
+        with Display() as display:
             found = search(
                 implementation,
                 clauses=clause or (),
@@ -49,11 +49,10 @@ def search_command(
                 seconds=seconds,
                 seed=seed,
                 to_failure=first,
-                progress=Stages(progress),
+                progress=display,
             )
     except (ValueError, NotUsable) as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     table = Table(box=box.SIMPLE_HEAD, title="largest error over bound", title_justify="left")
     for column in ("clause", "property", "dtype", "drawn", "found", "problems"):
         table.add_column(column, justify="left" if column in ("clause", "property", "dtype") else "right")

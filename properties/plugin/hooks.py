@@ -80,7 +80,19 @@ def named(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take note of the marker, and begin where implementations are named."""
+    """Take note of the marker, and begin where implementations are named.
+
+    Raises:
+        pytest.UsageError: if the report cannot be written where it is asked for.
+    """
+    path: str | None = config.getoption("hopspec_json")
+    if path is not None:
+        from hopspec.properties.reporting.files import check_writable  # noqa: PLC0415  (only where there is one)
+
+        try:
+            check_writable({"--hopspec-json": config.invocation_params.dir / path})
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
     config.addinivalue_line("markers", "hopspec: one clause of the hopspec specification in one dtype")
     if named(config):
         _active(config)

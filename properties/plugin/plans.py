@@ -13,7 +13,7 @@ import pytest
 from hopspec.clauses import load_clauses
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.expectations import Expectation, known_as, read_expectations
-from hopspec.properties.forms import ATTENTION_PREFIX, FORMS
+from hopspec.properties.forms import in_form
 from hopspec.properties.models import JUDGED
 from hopspec.properties.options import Options
 from hopspec.properties.plugin.board import Job
@@ -116,20 +116,14 @@ def plan_of(
     """
     chosen = _chosen(config, settings)
     form = chosen.get("form", "retrieval")
-    if form not in FORMS:
-        raise ValueError(f"form {form!r} is unknown; expected one of {', '.join(FORMS)}")
-    for dtype in chosen.get("dtypes", ()):
-        if dtype not in JUDGED:
-            raise ValueError(f"dtype {dtype!r} is unknown; expected one of {', '.join(JUDGED)}")
     described = implementation if isinstance(implementation, Implementation) else claims_of(implementation)
     if form == "attention" and described is not None:
         raise ValueError(
             "the attention form is for plain callables; use attention_implementation to describe one"
         )
     name = implementation if isinstance(implementation, str) else _name(implementation, place)
-    target = f"{ATTENTION_PREFIX}{name}" if form == "attention" else name
     options = Options(
-        targets=(target,),
+        targets=(in_form(name, form),),
         dtypes=chosen.get("dtypes", ()),
         profile=chosen.get("profile", "quick"),
         timeout=chosen.get("timeout", Options.timeout),

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from hopspec.clauses import load_clauses
-from hopspec.properties.report import explained, shape_of, snippet
+from hopspec.properties.report import explained, shape_of
+from hopspec.properties.reporting.reproduction import announced, snippet
 from hopspec.properties.results import Cell, Report, Verdict
 from hopspec.properties.witnesses import MODEL_WITNESSES
 
@@ -31,7 +32,7 @@ def broken(report: Report, cells: Sequence[Cell]) -> str:
     ]
     code = snippet(report, cell, failure)
     if code:
-        lines += ["  to reproduce:", *(f"    {line}" for line in code.splitlines())]
+        lines += [f"  {announced(cell)}", *(f"    {line}" for line in code.splitlines())]
     else:
         lines.append(f"  to see the inputs: {_command(report, cell)}")
     return "\n".join(lines)

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from hopspec.properties.report import print_report
 from hopspec.properties.reporting.comparing import changes, print_changes
 from hopspec.properties.reporting.encoding import write_json
+from hopspec.properties.reporting.files import check_writable
 from hopspec.properties.reporting.junit import write_junit
 from hopspec.properties.reporting.loading import NotAReport, read_report
-from hopspec.properties.reporting.merging import CannotMerge, merged
+from hopspec.properties.reporting.merging import merged
+from hopspec.properties.reporting.terminal import refusal, wide_console
 from hopspec.properties.results import Report
 
-__all__ = ["add_commands", "wide_console", "write_files"]
-
-WIDTH = 140
-
-
-def wide_console() -> Console:
-    """A console that keeps the whole table where output goes to a file or a pipe."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH)
-    return console
+__all__ = ["add_commands", "write_files"]
 
 
 def write_files(
@@ -67,11 +57,11 @@ def report_command(
     """
     console = wide_console()
     try:
+        check_writable({"--json": json, "--junit": junit, "--html": html})
         read = {str(path): read_report(path) for path in reports}
         report = merged(read) if len(reports) > 1 else read[str(reports[0])]
-    except (NotAReport, CannotMerge) as error:
-        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+    except ValueError as error:
+        raise refusal(error) from None
     if not quiet:
         print_report(report, console)
     write_files(report, console, json, junit, html)
@@ -90,7 +80,6 @@ def compare_command(
     try:
         found = changes(read_report(first), read_report(second))
     except NotAReport as error:
-        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     print_changes(found, console)
     raise typer.Exit(1 if found else 0)

@@ -12,6 +12,7 @@ import hopspec
 from hopspec.properties.likeness import Claim, Fit
 from hopspec.properties.problem import Problem
 from hopspec.properties.reporting.arrays import array_to_json
+from hopspec.properties.reporting.files import write_whole
 from hopspec.properties.results import Cell, Descent, Failure, Report
 
 __all__ = ["FORMAT", "PLACE", "as_json", "number", "problem_as_json", "ranges", "write_json", "written"]
@@ -163,6 +164,4 @@ def written(data: dict[str, Any]) -> str:
 
 def write_json(report: Report, path: Path) -> None:
     """Write the report to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(written(as_json(report)), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, written(as_json(report)))

@@ -11,7 +11,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from hopspec.clauses import load_clauses
-from hopspec.properties.report import explained, shape_of, snippet
+from hopspec.properties.report import explained, shape_of
+from hopspec.properties.reporting.files import write_whole
+from hopspec.properties.reporting.reproduction import announced, snippet
 from hopspec.properties.results import Cell, Report, Verdict
 
 __all__ = ["as_junit", "write_junit"]
@@ -35,9 +37,7 @@ def as_junit(report: Report) -> str:
 
 def write_junit(report: Report, path: Path) -> None:
     """Write the report to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(as_junit(report), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, as_junit(report))
 
 
 def _plain(text: str) -> str:
@@ -128,7 +128,7 @@ def _failure_text(report: Report, cell: Cell) -> str:
     lines.append(f"broken in {cell.broken} of {cell.cases} cases")
     code = snippet(report, cell, failure)
     if code:
-        lines += ["to reproduce:", *(f"  {line}" for line in code.splitlines())]
+        lines += [announced(cell), *(f"  {line}" for line in code.splitlines())]
     return "\n".join([cell.check, *(f"  {line}" for line in lines)])
 
 

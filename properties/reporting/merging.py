@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
+from hopspec.properties.reporting.plots import SERIES
 from hopspec.properties.results import POINTS, Point, Report, joined
 
 __all__ = ["CannotMerge", "merged"]
@@ -12,8 +13,6 @@ __all__ = ["CannotMerge", "merged"]
 # What a run may be divided by, and what changes no result.
 DIVIDED = ("targets", "dtypes", "clauses", "seed", "seeds")
 INDIFFERENT = ("jobs", "in_process", "timeout", "descents", "shrink")
-# Trajectories kept for the figures of one implementation and dtype.
-DESCENTS = 4
 
 
 class CannotMerge(ValueError):  # noqa: N818  (says what was asked for in vain)
@@ -109,7 +108,7 @@ def _both(ours: dict[str, str], theirs: dict[str, str]) -> dict[str, str]:
 
 def _room(whole: Report, implementation: str, dtype: str) -> bool:
     there = [d for d in whole.descents if (d.implementation, d.dtype) == (implementation, dtype)]
-    return len(there) < DESCENTS
+    return len(there) < len(SERIES)
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import hopspec
 from hopspec.clauses import Clause, checkers_of, implementations_of, load_clauses
-from hopspec.properties.report import explained, first_failures, likeness, shape_of, snippet
+from hopspec.properties.report import ENDINGS, explained, first_failures, likeness, shape_of
 from hopspec.properties.reporting.encoding import ranges
-from hopspec.properties.reporting.plots import descent_plot, scatter_plot, tightness_plot
-from hopspec.properties.results import Cell, Point, Report, Verdict
+from hopspec.properties.reporting.files import write_whole
+from hopspec.properties.reporting.plots import SERIES, descent_plot, scatter_plot, tightness_plot
+from hopspec.properties.reporting.reproduction import announced, snippet
+from hopspec.properties.results import WORST_FIRST, Cell, Point, Report, Verdict
 
 __all__ = ["as_page", "write_page"]
 
@@ -26,16 +28,6 @@ SIGNS = {
     Verdict.NOT_CLAIMED: ("–", "unclaimed"),
     Verdict.NOT_REACHED: ("?", "expected"),
 }
-# What a person must look at first.
-URGENT = (
-    Verdict.BROKEN,
-    Verdict.TOO_FEW,
-    Verdict.NOT_REACHED,
-    Verdict.EXPECTED,
-    Verdict.HOLDS,
-    Verdict.NOT_CLAIMED,
-)
-ENDS = {0: "Nothing failed", 1: "A claimed clause is broken", 2: "The run could not be completed"}
 MEASURED = {
     "MHN-BND-2": ("update", "largest entry"),
     "MHN-BND-3": ("log-normalizer", ""),
@@ -43,8 +35,6 @@ MEASURED = {
 }
 # Marks of all scatter plots together; more would make the page too large to be sent by mail.
 MARKS = 16_000
-# Trajectories in one figure.
-CURVES = 3
 
 
 @dataclass(frozen=True)
@@ -79,9 +69,7 @@ class Row:
 
 def write_page(report: Report, path: Path) -> None:
     """Write the page to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(as_page(report), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, as_page(report))
 
 
 def as_page(report: Report) -> str:
@@ -102,7 +90,7 @@ def as_page(report: Report) -> str:
     return environment.get_template("page.html.jinja").render(
         report=report,
         version=hopspec.__version__,
-        end=ENDS[report.exit_status],
+        end=ENDINGS[report.exit_status].capitalize(),
         rows=rows,
         summaries=[_summary(report, rows, name) for name in report.models],
         counterexamples=list(_counterexamples(report)),
@@ -127,7 +115,7 @@ def _rows(report: Report) -> list[Row]:
                 if cells:
                     verdict = report.verdict(clause.id, name, dtype)
                     rows.append(_row(clause, name, dtype, verdict, cells))
-    return sorted(rows, key=lambda row: URGENT.index(row.verdict))
+    return sorted(rows, key=lambda row: WORST_FIRST.index(row.verdict))
 
 
 def _row(clause: Clause, name: str, dtype: str, verdict: Verdict, cells: list[Cell]) -> Row:
@@ -155,7 +143,7 @@ def _summary(report: Report, rows: list[Row], name: str) -> dict[str, Any]:
     verdicts = {row.verdict for row in claimed}
     worst = max(claimed, key=lambda row: row.worst, default=None)
     clauses = {row.clause for row in claimed}
-    verdict = next((v for v in URGENT if v in verdicts), Verdict.NOT_CLAIMED)
+    verdict = next((v for v in WORST_FIRST if v in verdicts), Verdict.NOT_CLAIMED)
     return {
         "name": name,
         "sign": SIGNS[verdict][0],
@@ -186,6 +174,7 @@ def _counterexamples(report: Report) -> Iterator[dict[str, Any]]:
             "lines": explained(failure),
             "shape": shape_of(failure),
             "others": [f"{check} ({', '.join(dtypes)})" for check, dtypes in others.items()],
+            "announced": announced(cell),
             "snippet": snippet(report, cell, failure),
         }
 
@@ -251,7 +240,7 @@ def _descents(report: Report) -> Iterator[dict[str, Any]]:
     for name, models in report.models.items():
         figures = []
         for dtype in models:
-            own = [d for d in report.descents if (d.implementation, d.dtype) == (name, dtype)][:CURVES]
+            own = [d for d in report.descents if (d.implementation, d.dtype) == (name, dtype)][: len(SERIES)]
             if own:
                 problems = "; ".join(d.problem for d in own)
                 figures.append(

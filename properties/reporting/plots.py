@@ -13,7 +13,7 @@ from hopspec.properties.results import ZERO, Cell, Descent, Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["descent_plot", "scatter_plot", "tightness_plot"]
+__all__ = ["SERIES", "descent_plot", "scatter_plot", "tightness_plot"]
 
 # Colours that nobody would use, each replaced by a variable of the page, so that it can be light or dark.
 COLOURS = {
@@ -24,6 +24,7 @@ COLOURS = {
     "bound": "#050607",
     "third": "#060708",
 }
+# One for each trajectory of a figure.
 SERIES = ("error", "bound", "third")
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

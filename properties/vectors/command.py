@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from hopspec.properties.reporting.terminal import refusal, wide_console
 
 if TYPE_CHECKING:
     from hopspec.properties.vectors.generate import Selection, Suite
 
 __all__ = ["vectors_app"]
-
-WIDTH = 140
 
 vectors_app = typer.Typer(
     no_args_is_help=True,
@@ -38,17 +37,6 @@ Plain = Annotated[bool, typer.Option("--plain", help="Only vectors that need not
 Seed = Annotated[int, typer.Option(help="Seed of the random parts.")]
 
 
-def _fail(message: str) -> typer.Exit:
-    # Messages go to standard error: standard output may be a pipe of vectors.
-    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
-    return typer.Exit(2)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
-
-
 def _selection(
     formats: list[str] | None, quantities: list[str] | None, claims: list[str] | None, plain: bool
 ) -> Selection:
@@ -62,12 +50,12 @@ def _selection(
         return tuple(n for n in known if n in given) + tuple(n for n in given if n not in known)
 
     if plain and claims:
-        raise _fail("--plain and --claim exclude each other")
+        raise refusal("--plain and --claim exclude each other")
     try:
         needs = () if plain else ordered(claims, NEEDS)
         return Selection(ordered(formats, tuple(FORMATS)), ordered(quantities, QUANTITIES), needs)
     except ValueError as error:
-        raise _fail(str(error)) from None
+        raise refusal(error) from None
 
 
 @vectors_app.command("generate")
@@ -157,8 +145,8 @@ def check_command(
             with Path(answers).open(encoding="utf-8") as source:
                 outcome = check(source, suite, model=model, only_lines=lines)
     except (Unreadable, ValueError, OSError) as error:
-        raise _fail(str(error)) from None
-    console = _console()
+        raise refusal(error) from None
+    console = wide_console()
     print_outcome(outcome, console)
     if json is not None:
         write_json(outcome, json)
@@ -186,7 +174,7 @@ def answer_command(
                 sys.stdout.write(line + "\n")
             sys.stdout.flush()
     except (Unusable, ValueError) as error:
-        raise _fail(str(error)) from None
+        raise refusal(error) from None
 
 
 @vectors_app.command("faults")
@@ -203,7 +191,7 @@ def faults_command(seed: Seed = 0) -> None:
     for k in kills:
         count = str(len(k.broken)) if k.broken else "[bold red]survives[/]"
         table.add_row(k.bug_class, k.fault, k.fmt, str(k.asked), count)
-    console = _console()
+    console = wide_console()
     console.print(table)
     raise typer.Exit(0 if all(k.broken for k in kills) else 1)
 
@@ -223,7 +211,7 @@ def coverage_command(
     from hopspec.properties.vectors.generate import generate  # noqa: PLC0415
 
     suite = generate(seed, _selection(fmt, quantity, claim, plain))
-    found, console = cover(suite), _console()
+    found, console = cover(suite), wide_console()
     formats = suite.selection.formats
     known = load_clauses()
     by_clause = [

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hopspec.clauses import load_clauses
+from hopspec.properties.reporting.files import write_whole
 from hopspec.properties.vectors.check import Outcome
 from hopspec.properties.vectors.classes import BUG_CLASSES
 from hopspec.properties.vectors.judge import Judgement, Verdict
@@ -204,6 +205,4 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 def write_json(outcome: Outcome, path: Path) -> None:
     """Write the outcome to ``path``, complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(compact(as_json(outcome)) + "\n", encoding="ascii")
-    partial.replace(path)
+    write_whole(path, compact(as_json(outcome)) + "\n")
