@@ -1,6 +1,5 @@
 """The measuring core on a clock of its own, records, and the command on tiny sizes."""
 
-import doctest
 import json
 import re
 from collections import Counter
@@ -9,7 +8,6 @@ from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from flint import ctx as arb_context
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hopspec.properties.bench import command, fastpath, kernels, measure, oracle, record, settling
+from hopspec.properties.bench import command, measure, oracle
 from hopspec.properties.bench.measure import Contender, Timed, change, geometric_mean, ratio, take_turns
 from hopspec.properties.bench.record import (
     Comparison,
@@ -59,13 +57,6 @@ class Bench:
             return work
 
         return Contender(name, ready)
-
-
-@pytest.mark.parametrize("module", [fastpath, kernels, measure, record, settling])
-def test_examples_run(module: ModuleType) -> None:
-    tried = doctest.testmod(module)
-    assert tried.attempted > 0
-    assert tried.failed == 0
 
 
 def test_contenders_take_turns() -> None:

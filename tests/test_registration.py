@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from hopspec import Capabilities, Implementation
-from hopspec.properties.plugin import declared, implementation, installed, registration
+from hopspec.properties.plugin import implementation, installed
 from hopspec.properties.session import Session, Unusable, resolve
 
 KERNEL = """
@@ -52,13 +50,6 @@ def test_claims_beside_a_function_are_found(packages: Path) -> None:
         "bfloat16",
         "float16",
     )
-
-
-@pytest.mark.parametrize("module", [declared, registration])
-def test_examples_run(module: ModuleType) -> None:
-    result = doctest.testmod(module)
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_what_is_no_claim_is_refused() -> None:

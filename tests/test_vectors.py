@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import doctest
-import importlib
 import json
 import math
 import random
@@ -256,13 +254,6 @@ def test_every_recipe_makes_a_vector(suite: Suite) -> None:
         assert any(v.id == f"float32/{q}/{recipe.name}" for q in recipe.quantities for v in suite.vectors), (
             recipe
         )
-
-
-@pytest.mark.parametrize("name", ["allowed", "codec", "coverage", "generate", "recipe", "schema"])
-def test_examples_run(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"hopspec.properties.vectors.{name}"))
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def test_a_draw_depends_on_seed_and_name_alone() -> None:
