@@ -20,8 +20,8 @@ from hopspec.properties.reporting.reproduction import announced, snippet
 from hopspec.properties.results import Cell, Failure, Report, Verdict, failing_size
 
 __all__ = [
-    "ENDINGS",
     "STYLES",
+    "ending",
     "explained",
     "first_failures",
     "likeness",
@@ -30,8 +30,6 @@ __all__ = [
 ]
 
 DIGIT_CHECKS = {c.name for c in CHECKS if c.family == "digits"}
-# How a run ended, by its exit status.
-ENDINGS = {0: "nothing failed", 1: "a clause is broken", 2: "the run could not be completed"}
 # Narrower terminals show the ids of the clauses only.
 TITLES_FROM = 125
 STYLES = {
@@ -171,6 +169,23 @@ def likeness(report: Report, name: str, dtype: str) -> str:
     )
 
 
+def ending(report: Report) -> str:
+    """How a run ended, in words.
+
+    >>> ending(Report(settings={}, complaints=["expected.toml, line 1 (MHN-BND-2) has expired"]))
+    'an expected failure is not as it was expected'
+    """
+    if report.exit_status == 0:
+        return "nothing failed"
+    if report.exit_status == 2:
+        return "the run could not be completed"
+    if report.broken:
+        return "a clause is broken"
+    if report.complaints:
+        return "an expected failure is not as it was expected"
+    return "a clause was given too few cases"
+
+
 def print_report(report: Report, console: Console) -> None:
     """Print models, table, failures and the closing line."""
     for name, models in report.models.items():
@@ -205,11 +220,13 @@ def print_report(report: Report, console: Console) -> None:
     for complaint in report.complaints:
         console.print(f"[red]{escape(complaint)}[/]", highlight=False, soft_wrap=True)
     for name, reason in report.unusable.items():
-        console.print(f"[bold red]{name} could not be verified:[/] {escape(reason)}", highlight=False)
+        console.print(
+            f"[bold red]{name} could not be verified:[/] {escape(reason)}", highlight=False, soft_wrap=True
+        )
     if report.interrupted:
         console.print("[yellow]interrupted: this is what was done until then[/]")
-    cases, ending = sum(c.cases for c in report.cells if not c.unclaimed), ENDINGS[report.exit_status]
+    cases = sum(c.cases for c in report.cells if not c.unclaimed)
     console.print(
-        f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{ending}[/]",
+        f"{cases} cases on {report.problems} problems in {report.seconds:.1f} s: [bold]{ending(report)}[/]",
         highlight=False,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import hopspec
 from hopspec.clauses import Clause, checkers_of, implementations_of, load_clauses
-from hopspec.properties.report import ENDINGS, explained, first_failures, likeness, shape_of
+from hopspec.properties.report import ending, explained, first_failures, likeness, shape_of
 from hopspec.properties.reporting.encoding import ranges
 from hopspec.properties.reporting.files import write_whole
 from hopspec.properties.reporting.plots import SERIES, descent_plot, scatter_plot, tightness_plot
@@ -90,7 +90,7 @@ def as_page(report: Report) -> str:
     return environment.get_template("page.html.jinja").render(
         report=report,
         version=hopspec.__version__,
-        end=ENDINGS[report.exit_status].capitalize(),
+        end=ending(report).capitalize(),
         rows=rows,
         summaries=[_summary(report, rows, name) for name in report.models],
         counterexamples=list(_counterexamples(report)),
