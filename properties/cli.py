@@ -124,7 +124,7 @@ def verify_command(
             raise ValueError("--at writes no JUnit report and no page, only --json")
         range_of_seeds = range(seed, seed + 1) if seeds is None else _range(seeds)
         options = Options(
-            targets=tuple(in_form(name, form) for name in implementations),
+            targets=tuple(dict.fromkeys(in_form(name, form) for name in implementations)),
             dtypes=tuple(dtype or ()),
             device=device,
             seed=range_of_seeds.start,

@@ -113,6 +113,10 @@ def start(options: Options, report: Report, nursery: Nursery | None) -> list[Sub
             lacking = (options.device,) if subject.dtypes else options.dtypes
             report.unusable[name] = not_claimed(lacking)
             continue
+        if subject.name in report.targets:
+            subject.close()
+            report.unusable[name] = f"is called {subject.name!r}, as {report.targets[subject.name]!r} is"
+            continue
         subjects.append(subject)
         report.targets[subject.name] = name
         report.environments[subject.name] = subject.description.environment

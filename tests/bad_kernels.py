@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -78,10 +79,11 @@ def hot_numpy(query: NDArray[np.float32], memory: NDArray[np.float32], *, beta: 
     return np.asarray(p / p.sum(axis=-1, keepdims=True) @ memory)
 
 
-HOT_NUMPY = Implementation(
+HOT_NUMPY: Implementation[NDArray[np.float32]] = Implementation(
     "hot-numpy",
     hot_numpy,
     capabilities=Capabilities(dtypes=("float32",)),
     to_array=lambda array, dtype: np.array(array, dtype=dtype),
     from_array=np.asarray,
 )
+NAMESAKE = replace(HOT_NUMPY)

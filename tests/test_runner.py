@@ -131,6 +131,15 @@ def test_smallest_input_is_found_and_reproduces(name: str, array: str) -> None:
     assert exact.startswith("[[")
 
 
+def test_two_implementations_of_one_name_are_told_apart() -> None:
+    first, second = "bad_kernels:HOT_NUMPY", "bad_kernels:NAMESAKE"
+    options = Options((first, second), ("float32",), clauses=("MHN-LAW-7",), examples=2, in_process=True)
+    report = verify(options)
+    assert report.unusable == {second: f"is called 'hot-numpy', as {first!r} is"}
+    assert report.exit_status == 2
+    assert [(c.cases, c.needed) for c in report.cells] == [(2, 2)]
+
+
 def test_only_the_child_imports_torch() -> None:
     code = (
         "import sys; from hopspec.properties.runner import Options, verify; "
