@@ -11,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hopspec.properties.reporting.terminal import Display, refusal
+from hopspec.properties.reporting.files import check_writable, write_whole
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 
 if TYPE_CHECKING:
     from hopspec.properties.kills.plan import Pair
@@ -32,7 +33,7 @@ def kill_command(
     record: Annotated[Path, typer.Option(help="Results are appended here and not computed again.")] = RECORD,
     page: Annotated[Path | None, typer.Option(help="Write the kill matrix to this file.")] = None,
     excused: Annotated[bool, typer.Option(help="Measure the faults that cannot be seen in a dtype.")] = True,
-    matrix: Annotated[bool, typer.Option(help="For the page, judge every fault by every property.")] = True,
+    matrix: Annotated[bool, typer.Option(help="For the page, judge every fault by every clause.")] = True,
 ) -> None:
     """Kill every planted fault in every dtype it can be seen in, with every seed.
 
@@ -43,10 +44,11 @@ def kill_command(
     from hopspec.properties.kills.plan import pairs_of  # noqa: PLC0415
     from hopspec.properties.kills.running import Work, kill_run  # noqa: PLC0415
 
-    console = Console()
+    console = wide_console()
     if page is not None and (fault or dtype):
         raise refusal("--page is of all faults in all dtypes; leave out --fault and --dtype")
     try:
+        check_writable({"--record": record, "--page": page})
         pairs = pairs_of(fault or (), dtype or ())
         work = Work(tuple(pairs), seeds, matrix=matrix and page is not None, excused=excused, jobs=jobs)
         with Display() as display:
@@ -55,7 +57,7 @@ def kill_command(
         raise refusal(error) from None
     print_outcome(console, outcome, pairs, seeds)
     if page is not None and not outcome.missing:
-        page.write_text(kill_matrix(outcome, pairs, seeds), encoding="utf-8")
+        write_whole(page, kill_matrix(outcome, pairs, seeds))
         console.print(f"kill matrix written to {page}")
     raise typer.Exit(outcome.exit_status)
 
@@ -107,13 +109,14 @@ def alarm_command(
     """
     from hopspec.properties.kills.alarms import RIGHT_TARGETS, Campaign, campaign  # noqa: PLC0415
 
-    console = Console()
+    console = wide_console()
     with Display() as display:
 
         def show(so_far: Campaign) -> None:
             display("cases", min(so_far.total, cases), cases)
 
         try:
+            check_writable({"--record": record})
             whole = campaign(record, cases, target or RIGHT_TARGETS, show)
         except ValueError as error:
             raise refusal(error) from None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from hopspec.properties.reporting.encoding import problem_as_json
-from hopspec.properties.reporting.terminal import Display, refusal
+from hopspec.properties.reporting.encoding import number, problem_as_json
+from hopspec.properties.reporting.files import check_writable, write_whole
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
+
+if TYPE_CHECKING:
+    from hopspec.properties.kills.search import Search
 
 __all__ = ["search_command"]
 
@@ -38,8 +41,9 @@ def search_command(
     from hopspec.properties.host import NotUsable  # noqa: PLC0415  (needs PyTorch)
     from hopspec.properties.kills.search import search  # noqa: PLC0415
 
-    console = Console()
+    console = wide_console()
     try:
+        check_writable({"--json": json})
         with Display() as display:
             found = search(
                 implementation,
@@ -62,7 +66,11 @@ def search_command(
         table.add_row(s.clause, s.check, s.dtype, *numbers, style=style)
     console.print(table)
     if json is not None:
-        entries = [{**vars(s), "problem": s.problem and problem_as_json(s.problem)} for s in found]
-        json.write_text(json_format.dumps(entries, indent=1, default=str), encoding="utf-8")
+        write_whole(json, json_format.dumps([_entry(s) for s in found], indent=1, allow_nan=False) + "\n")
         console.print(f"written to {json}")
     raise typer.Exit(1 if any(s.broken for s in found) else 0)
+
+
+def _entry(s: Search) -> dict[str, Any]:
+    ratios = {"drawn": number(s.drawn), "found": number(s.found)}
+    return vars(s) | ratios | {"problem": None if s.problem is None else problem_as_json(s.problem)}

@@ -11,6 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from hopspec.properties.reporting.files import check_writable
 from hopspec.properties.reporting.terminal import refusal, wide_console
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def check_command(
     from hopspec.properties.vectors.report import print_outcome, write_json  # noqa: PLC0415
 
     try:
+        check_writable({"--json": json})
         suite = None if vectors is None else read_suite(vectors.read_text(encoding="utf-8"), str(vectors))
         if answers == "-":
             outcome = check(sys.stdin, suite, model=model, only_lines=lines)
