@@ -22,7 +22,7 @@ from hopspec.properties.kills.plan import Pair, pairs_of
 from hopspec.properties.kills.record import Record
 from hopspec.properties.kills.running import Outcome, Work, kill_run, read_outcome
 from hopspec.properties.kills.summary import first_tiers, totals
-from hopspec.properties.kills.tiers import TIERS, tier_of
+from hopspec.properties.kills.tiers import TIERS, clause_of, tier_of
 from hopspec.properties.options import PROFILES, Options, Profile
 from hopspec.properties.results import Verdict
 from hopspec.properties.runner import verify
@@ -126,6 +126,14 @@ def test_every_fault_differs_from_an_implementation_that_is_not_planted() -> Non
 def test_measuring_says_after_how_many_cases_a_property_failed() -> None:
     found = measure(Pair("mask-inverted", "float32"), checks=("masked_association", "one_memory_is_returned"))
     assert found.broken == {"masked_association": 1}
+
+
+def test_a_clause_that_is_broken_is_judged_no_further() -> None:
+    few = measure(Pair("mask-inverted", "float32"), examples=3, beside_right=False)
+    broken = [clause_of(check) for check in few.broken]
+    assert len(broken) == len(set(broken)) > 3
+    right = measure(Pair("tensor-float32", "bfloat16"), examples=3, beside_right=False)
+    assert few.cases < right.cases
 
 
 # The plan and the excuses

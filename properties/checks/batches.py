@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, require
-from hopspec.properties.problem import Array, Problem
+from hopspec.properties.problem import Array, Problem, round_to
 
 _QUANTITIES = ("retrieve", "log_normalizer", "energy", "evaluate")
 # Past the blocks of 8 to 256 queries that kernels work in.
 _MANY = (65, 130, 96, 257)
+_WIDTH = 33
 
 
 @check("MHN-DOM-9", family="general", claims=("batch_invariant",))
 def batch_mates_leave_the_bits(case: Case) -> Judgement | None:
     """Queries alone, in another order and among many have the bits they have in the batch."""
+    p: Problem = case.remember("wide", case.problem, partial(_wide, case.problem))
     judged = []
     for quantity in (q for q in _QUANTITIES if case.provides(q)):
-        together = case.fields(quantity)
+        together = case.fields(quantity, p)
         judged += [
             _same(quantity, name, case.fields(quantity, other), together, rows)
-            for name, other, rows in _batches(case)
+            for name, other, rows in _batches(case, p)
         ]
     return all_of(*judged)
 
@@ -36,7 +39,7 @@ def batch_mates_leave_the_bits_of_masked_updates(case: Case) -> Judgement | None
     return all_of(
         *(
             _same("update", name, case.fields("retrieve", other), together, rows)
-            for name, other, rows in _batches(case)
+            for name, other, rows in _batches(case, case.problem)
         )
     )
 
@@ -49,15 +52,22 @@ def batch_mates_leave_the_bits_of_settling(case: Case) -> Judgement | None:
     return all_of(
         *(
             _same("settle", name, case.fields("settle", other, **options), together, rows)
-            for name, other, rows in _batches(case)
+            for name, other, rows in _batches(case, case.problem)
             if name != "among many"
         )
     )
 
 
-def _batches(case: Case) -> list[tuple[str, Problem, list[int]]]:
-    """Other batches, and which of the queries each begins with."""
-    p = case.problem
+def _wide(p: Problem) -> Problem:
+    """The columns many times, far apart in size: their products add up to other bits in any other order."""
+    columns = np.arange(_WIDTH) % p.query.shape[1]
+    scale = 2.0 ** (-6 * (np.arange(_WIDTH) % 3))
+    query, memory = round_to(p.query[:, columns] * scale, p.grain), p.memory[:, columns]
+    return p.but(query=query, memory=memory, beta=p.beta * p.query.shape[1] / _WIDTH)
+
+
+def _batches(case: Case, p: Problem) -> list[tuple[str, Problem, list[int]]]:
+    """Other batches of a problem, and which of the queries each begins with."""
     count = p.query.shape[0]
     one = p.seed % count
     chosen = {

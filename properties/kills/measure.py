@@ -32,7 +32,7 @@ class Measured:
         differing: calls whose answer differs in any bit from the right one.
         cases: cases judged.
         worst: largest error over bound of a property that held.
-        broken: per property that failed, the number of its cases up to and with the first failure.
+        broken: the property that failed, per clause, with the number of its cases up to and with the failure.
         seconds: time it took.
     """
 
@@ -69,12 +69,14 @@ def _image(answer: Answer) -> tuple[object, ...]:
 
 
 class Matrix(SharingRun):
-    """A run that gives a property no more cases once it has failed."""
+    """A run in which the properties of a clause get no more cases once one of them has failed."""
 
     def _judge(self, cell: Cell, check: Check, case: Case, subject: Subject) -> None:
         super()._judge(cell, check, case, subject)
         if cell.broken:
-            cell.needed = cell.cases
+            for mate in self.cells.values():
+                if mate.clause == cell.clause:
+                    mate.needed = min(mate.needed, mate.cases)
 
 
 def measure(
@@ -83,24 +85,35 @@ def measure(
     profile: str = "quick",
     checks: Sequence[str] = (),
     *,
+    examples: int | None = None,
     beside_right: bool = True,
 ) -> Measured:
-    """Judge a fault by every property, without stopping at the first failure.
+    """Judge a fault by every clause; one that it breaks is judged no further.
 
     Args:
         pair: a fault that is safe to run in this process.
         seed: seed of every draw.
         profile: name of the profile whose cases are judged.
         checks: only these properties; empty for all.
+        examples: cases of a clause, in place of the profile's.
         beside_right: whether to compare its answers with the right ones too.
     """
     began = time.monotonic()
-    options = Options(targets=(pair.target,), dtypes=(pair.dtype,), seed=seed, profile=profile, shrink=False)
+    options = Options(
+        targets=(pair.target,),
+        dtypes=(pair.dtype,),
+        seed=seed,
+        profile=profile,
+        examples=examples,
+        shrink=False,
+    )
     host = BesideRight(pair) if beside_right else InProcessHost(pair.target)
     run = Matrix(options, [Subject(host, options)], Report(settings={}))
     run.checks = [c for c in run.checks if not checks or c.name in checks]
-    for family in families_of(run.checks):
+    families = families_of(run.checks)
+    for family in families:
         run.take(family)
+    for family in families:
         run.explore(family, lambda *_: None)
     claimed = [c for c in run.report.cells if not c.unclaimed]
     return Measured(

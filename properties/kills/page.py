@@ -11,7 +11,7 @@ from hopspec.clauses import load_clauses
 from hopspec.properties.faults import FAULTS, KINDS
 from hopspec.properties.kills.excused import EXCUSED
 from hopspec.properties.kills.plan import Pair, dtypes_of
-from hopspec.properties.kills.running import Outcome
+from hopspec.properties.kills.running import MATRIX_CASES, Outcome
 from hopspec.properties.kills.summary import first_tiers, totals
 from hopspec.properties.kills.tiers import TIERS, clause_of, tier_of
 
@@ -52,8 +52,10 @@ def _head(seeds: int) -> str:
         f"kill. **First kill**: the property that ended most of them, and the median number of cases judged "
         f"until then. Properties that killed a fault before are tried on it first, so that this number says "
         f"how soon the property sees the fault, not how long a search among all properties takes. "
-        f"**Clauses that kill it**: every clause broken among the cases of the quick profile with seed 0, "
-        f"in the dtype the fault was planted for, each property ending with its first failure."
+        f"**Clauses that kill it**: every clause broken with seed 0 in the dtype the fault was planted for, "
+        f"among {MATRIX_CASES} cases of each clause, shared among its properties. One failure decides, so "
+        f"that a clause is judged no further; the default profile has 100 cases and breaks more. The other "
+        f"dtypes run the same code and are left out here."
     )
     return "\n".join(
         [
@@ -178,9 +180,9 @@ def _clauses(outcome: Outcome) -> str:
     lines = [
         "## Clauses",
         "",
-        "How many faults each clause kills among the cases of the quick profile, in the dtype the fault was "
-        f"planted for, and how many of them no other clause kills; of {judged} faults, as many as "
-        "were judged by every property.",
+        f"How many faults each clause kills among {MATRIX_CASES} cases, in the dtype the fault was planted "
+        f"for, and how many of them no other clause kills; of {judged} faults, as many as were judged by "
+        "every clause.",
         "",
         "| clause | title | faults killed | killed by it alone |",
         "|---|---|---:|---:|",

@@ -23,10 +23,12 @@ from hopspec.properties.kills.plan import Pair
 from hopspec.properties.kills.record import Record
 from hopspec.properties.nursery import Nursery, nurseries
 
-__all__ = ["Outcome", "Work", "kill_run"]
+__all__ = ["MATRIX_CASES", "Outcome", "Work", "kill_run"]
 
 # Pairs given to a process at a time: what an interrupt waits for, and loses nothing of.
 CHUNK = 8
+# Cases of a clause in the matrix: one failure decides, and most faults show in the first cases or in none.
+MATRIX_CASES = 8
 # Properties that killed a pair before, tried first.
 HINTS = 2
 # Problems they are tried on before all others: many if it was in this dtype, few if in another.
@@ -42,8 +44,8 @@ class Work:
     Args:
         pairs: faults and dtypes.
         seeds: number of seeds, from 0 on.
-        matrix: whether to judge every fault by every property too, with the quick profile and seed 0.
-        excused: whether to measure the pairs that are excused, likewise.
+        matrix: whether to judge every fault by every clause too, on few cases and with seed 0.
+        excused: whether to measure the pairs that are excused, with the quick profile and seed 0.
         jobs: number of processes; with one, everything is done in this process.
         profile: name of the profile whose cases are judged at most until a fault is killed.
     """
@@ -256,7 +258,7 @@ class _Todo:
     def done(self, task: Task) -> tuple[str, int, int]:
         """What to show after a task."""
         self.counts[task.kind] += len(task.pairs)
-        stage = {"kill": "killed", "matrix": "judged by every property", "excused": "excused, measured"}
+        stage = {"kill": "killed", "matrix": "judged by every clause", "excused": "excused, measured"}
         return stage[task.kind], self.counts[task.kind], self.totals[task.kind]
 
 
@@ -283,7 +285,11 @@ def _do(task: Task) -> list[dict[str, Any]]:
     """The results of one task, in a process of its own."""
     if task.kind != "kill":
         beside = task.kind == "excused"
-        return [asdict(measure(p, task.seed, task.profile, beside_right=beside)) for p in task.pairs]
+        examples = None if beside else MATRIX_CASES
+        return [
+            asdict(measure(p, task.seed, task.profile, examples=examples, beside_right=beside))
+            for p in task.pairs
+        ]
     with ExitStack() as stack:
         nursery: Nursery | None = None
         if any(pair.isolated for pair in task.pairs):
