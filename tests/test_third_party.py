@@ -15,11 +15,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from hopspec.properties.adapters.__main__ import main
 from hopspec.properties.adapters.convention import constants
 from hopspec.properties.adapters.kernels import OtherKernelError, running
 from hopspec.properties.adapters.page import page
 from hopspec.properties.adapters.registry import THIRD_PARTIES, ThirdParty, missing, third_party
-from hopspec.properties.adapters.survey import chosen, read_data, summary
+from hopspec.properties.adapters.survey import chosen, read_data, summary, write_data
 from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.cli import app
 from hopspec.properties.options import Options
@@ -327,3 +328,13 @@ def printed(code: str) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CALL_SECONDS)
     assert result.returncode == 0, result.stderr
     return " ".join(result.stdout.split())
+
+
+def test_a_page_has_one_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = tmp_path / "data.json", tmp_path / "page.md"
+    write_data({"seed": 3, "implementations": {}}, data)
+    files = ["--data", str(data), "--page", str(out)]
+    assert main([*files, "--only-page"]) == 0
+    assert "seed 3" in out.read_text(encoding="utf-8")
+    assert main(["sdpa-math", *files]) == 2
+    assert f"--seed must be that of {data}, 3, got 0" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hopspec.properties.adapters.page import page
 from hopspec.properties.adapters.registry import THIRD_PARTIES
@@ -16,7 +17,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write data and page after each group; exit status 2 if a third party could not be verified."""
+    """Write the data after each group and the page at the end; exit status 2 if one could not be verified."""
     parser = argparse.ArgumentParser(prog="python -m hopspec.properties.adapters", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="these alone; what is known of the rest stays"
@@ -28,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only-page", action="store_true", help="survey nothing")
     given = parser.parse_args(arguments)
     status = 0
-    found = read_data(given.data)["implementations"] if given.data.exists() else {}
     try:
+        found = known(given.data, given.seed, given.names)
         for group in [] if given.only_page else chosen(given.names):
             print("verifying", ", ".join(t.name for t in group), flush=True)
             summaries, unusable = survey(group, given.profile, given.seed)
@@ -44,6 +45,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     given.page.write_text(page(read_data(given.data)), encoding="utf-8")
     return status
+
+
+def known(data: Path, seed: int, names: Sequence[str]) -> dict[str, Any]:
+    """What an earlier survey with this seed has found, by implementation.
+
+    Args:
+        data: where it wrote that.
+        seed: the seed now.
+        names: what is surveyed again; empty for everything.
+
+    Raises:
+        ValueError: if the rest is of another seed, for the page names one.
+    """
+    if not data.exists():
+        return {}
+    earlier = read_data(data)
+    if earlier["seed"] != seed:
+        if names:
+            raise ValueError(f"--seed must be that of {data}, {earlier['seed']}, got {seed}")
+        return {}
+    found: dict[str, Any] = earlier["implementations"]
+    return found
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def _circumstances(data: dict[str, Any], known: list[ThirdParty]) -> str:
     profiles = " and ".join(dict.fromkeys(data["implementations"][t.name]["profile"] for t in known))
     return (
         f"Profile {profiles}, seed {data['seed']}, {total:,} cases of promised clauses, Python {python}, CPU "
-        f"{capability} as PyTorch calls it. `hopspec verify NAME` repeats one of them, and `hopspec "
-        "implementations` lists the names and what installs each.\n"
+        f"{capability} as PyTorch calls it. `hopspec verify NAME` with the same `--profile` repeats one of "
+        "them, and `hopspec implementations` lists the names and what installs each.\n"
     )
 
 
