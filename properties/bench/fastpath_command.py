@@ -9,7 +9,6 @@ import typer
 
 from hopspec.properties.bench.record import read, write
 from hopspec.properties.bench.table import print_changes
-from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.reporting.files import check_writable
 from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.properties.session import Unusable
@@ -23,7 +22,7 @@ def fastpath_command(
     implementations: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"Built-in name ({', '.join(BUILTIN)}) or package.module:function; else fastpath."
+            help="package.module:function, or a name that `hopspec implementations` lists; else fastpath."
         ),
     ] = None,
     case: Annotated[
