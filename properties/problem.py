@@ -20,6 +20,7 @@ from hopspec.reference.attention_form import (
     causal_mask,
     solve_attention,
 )
+from hopspec.reference.bounds import Extent, extent
 from hopspec.reference.frame import Frame
 from hopspec.types import Exact
 
@@ -164,6 +165,16 @@ class Problem:
     def frame(self) -> Frame:
         """What its error bounds have in common under every accuracy model."""
         return Frame(self.query, self.memory, self.beta, self.solution, self.bias, self.values)
+
+    @cached_property
+    def extents(self) -> list[Extent]:
+        """The extent of the memories that each query sees."""
+        known: dict[bytes, Extent] = {}
+        for kept in self.kept:
+            key = kept.tobytes()
+            if key not in known:
+                known[key] = extent(self.memory, kept)
+        return [known[kept.tobytes()] for kept in self.kept]
 
     @cached_property
     def spread(self) -> float:

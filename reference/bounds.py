@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,11 @@ from hopspec.reference.solution import Solution
 from hopspec.types import AccuracyModel, Summation
 
 __all__ = [
+    "Extent",
     "Perturbation",
     "association_bound",
     "energy_bound",
+    "extent",
     "log_normalizer_bound",
     "perturbation",
     "truncation_bound",
@@ -285,23 +288,51 @@ def update_bound(
     return np.where(n > 0, bound, 0.0)
 
 
+class Extent(NamedTuple):
+    """What MHN-BND-5 needs to know of the memories that a query keeps.
+
+    Args:
+        memories: how many they are.
+        largest: bound on their lengths.
+        diameter: bound on their distances.
+    """
+
+    memories: int
+    largest: float
+    diameter: float
+
+
+def extent(memory: Array, kept: NDArray[np.bool_]) -> Extent:
+    """The extent of ``memory[kept]``, for ``memory`` of shape ``[N, d]`` and ``kept`` of shape ``[N]``."""
+    x = memory[kept]
+    if not len(x):
+        return Extent(0, 0.0, 0.0)
+    largest, radius = (float(np.linalg.norm(y, axis=1).max()) for y in (x, x - x.mean(axis=0)))
+    return Extent(len(x), largest * (1 + 1e-12), 2 * radius * (1 + 1e-12))
+
+
 @implements("MHN-BND-5")
 def update_bound_on_ball(
-    query: Array, memory: Array, beta: float, radius: float, kept: NDArray[np.bool_], model: AccuracyModel
+    query: Array,
+    memory: Array,
+    beta: float,
+    radius: float,
+    kept: NDArray[np.bool_],
+    model: AccuracyModel,
+    seen: Extent | None = None,
 ) -> float:
     """Bound on ``|computed - exact|_2`` of one update, for every query within ``radius`` of ``query[d]``.
 
-    Every quantity of MHN-BND-2 is replaced by the largest it can be over the ball.
+    Every quantity of MHN-BND-2 is replaced by the largest it can be over the ball. ``seen`` is the extent of
+    the kept memories, where it has been computed before.
     """
-    x = memory[kept]
-    n, d = x.shape
+    n, largest, diameter = seen or extent(memory, kept)
+    d = memory.shape[1]
     if n == 0:
         return 0.0
     of, b = arithmetic(model, beta), abs(beta)
     blocks, parts = blocks_of(model, memory.shape[0]), constants(model, memory.shape[0])
     norm = float(np.linalg.norm(query)) * (1 + 1e-12) + radius
-    largest = float(np.linalg.norm(x, axis=1).max()) * (1 + 1e-12)
-    diameter = 2 * float(np.linalg.norm(x - x.mean(axis=0), axis=1).max()) * (1 + 1e-12)
     magnitude, logit = np.asarray(norm * largest), np.asarray(b * norm * largest)
     entries = np.asarray(math.sqrt(d) * (norm + largest))
     tau = float(logit_error(of, model, beta, d, magnitude, logit, entries))

@@ -55,12 +55,13 @@ def duplicating_memories(case: Case) -> Judgement | None:
     k = 2 + p.seed % 2
     other = p.but(memory=np.repeat(p.memory, k, axis=0))
     judged = [_same_update(case, other, case.value(), update_bound(case), f"update of {k}-fold memories")]
-    if case.provides("log_normalizer"):
+    # One of the scalars in every case: both would cost as much again as the update.
+    if p.seed // 2 % 2 and case.provides("log_normalizer"):
         bound = log_normalizer_bound(case, other) + log_normalizer_bound(case)
         expected = case.value("log_normalizer") + math.log(k)
         bound = bound + 4 * EPS64 * np.abs(expected)
         judged.append(within("log-normalizer", case.value("log_normalizer", other), expected, bound))
-    if case.provides("energy"):
+    elif case.provides("energy"):
         bound = energy_bound(case, other) + energy_bound(case)
         judged.append(within("energy", case.value("energy", other), case.value("energy"), bound))
     return all_of(*judged)
@@ -77,7 +78,7 @@ def scaling(case: Case) -> Judgement | None:
     judged = [
         _same_update(case, other, c * case.value(), abs(c) * update_bound(case), f"update scaled by {c:g}")
     ]
-    if case.provides("energy"):
+    if p.seed // 4 % 2 and case.provides("energy"):
         bound = energy_bound(case, other) + c * c * energy_bound(case)
         judged.append(within("energy", case.value("energy", other), c * c * case.value("energy"), bound))
     return all_of(*judged)
@@ -121,7 +122,7 @@ def translating_memories(case: Case) -> Judgement | None:
     expected = case.value("retrieve", base) + shift
     own = update_bound(case, base) + EPS64 * np.abs(expected)
     judged = [_same_update(case, other, expected, own, "update of translated memories")]
-    if case.provides("energy"):
+    if p.seed % 2 and case.provides("energy"):
         largest = [np.square(length(q.memory)).max() for q in (other, base)]
         change = (largest[0] - largest[1]) / 2 - p.query @ shift
         bound = energy_bound(case, other) + energy_bound(case, base)

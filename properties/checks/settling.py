@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -97,8 +98,8 @@ def trajectory_within_bound(case: Case) -> Judgement | None:
         if not (radius < _width(p)).all():
             return None
         own = [
-            update_bound_on_ball(q, p.memory, p.beta, r, k, case.model)
-            for q, r, k in zip(exact.query, radius, p.kept, strict=True)
+            update_bound_on_ball(q, p.memory, p.beta, r, k, case.model, e)
+            for q, r, k, e in zip(exact.query, radius.tolist(), p.kept, p.extents, strict=True)
         ]
         # Continuing from the rounded exact state moves every later state by at most this much.
         restart = 4 * p.memory.shape[1] * 2.0**-52 * float(length(p.memory).max())
@@ -352,6 +353,16 @@ def empty_and_bad_rows_settle(case: Case) -> Judgement | None:
     return all_of(*judged)
 
 
+def _anywhere(case: Case) -> tuple[float, Array]:
+    """How long a state may be, and how far an update of one may be from the exact one, ``[L]``."""
+    p = case.problem
+    # It is a query, or a state in the convex hull.
+    reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
+    ball = np.zeros(p.query.shape[1]), p.memory, p.beta, reach
+    own = {e: update_bound_on_ball(*ball, k, case.model, e) for e, k in zip(p.extents, p.kept, strict=True)}
+    return reach, np.array([own[e] for e in p.extents])
+
+
 @check("MHN-FIX-1", family="settle", quantities=("settle",))
 def converged_states_are_stationary(case: Case) -> Judgement | None:
     """A converged state is a stationary point of the energy up to eps: ``|y - T(y)| <= L residual + b``."""
@@ -359,10 +370,7 @@ def converged_states_are_stationary(case: Case) -> Judgement | None:
     state, _, residual, steps, status = _settled(case)
     if not np.isfinite(state).all():
         return None
-    # Before the last step the state was a query, or an earlier state in the convex hull.
-    reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
-    origin = np.zeros(p.query.shape[1])
-    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.kept])
+    reach, own = case.remember("anywhere", p, partial(_anywhere, case))
     allowed = lipschitz(p) * (residual * (1 + RESIDUAL_ROUNDING) + own) + own
     done = (status == Status.CONVERGED) & (allowed < 0.5 * _width(p)) & (steps >= 1)
     if not done.any():
@@ -379,9 +387,7 @@ def steps_are_bounded_by_the_energy(case: Case) -> Judgement | None:
     energy = p.solution.energy
     if energy is None:
         return None
-    reach = max(float(length(p.query).max()), float(length(p.memory).max())) * 1.01
-    origin = np.zeros(p.query.shape[1])
-    own = np.array([update_bound_on_ball(origin, p.memory, p.beta, reach, k, case.model) for k in p.kept])
+    _, own = case.remember("anywhere", p, partial(_anywhere, case))
     inside = p.eps > 2 * own
     if not inside.any():
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from hopspec.properties.checks.common import EPS64, grown, jacobian, length, lipschitz, update_bound
 from hopspec.properties.judgement import Case
 from hopspec.properties.problem import Array, Problem
-from hopspec.reference.bounds import update_bound_on_ball
+from hopspec.reference.bounds import Extent, update_bound_on_ball
 
 __all__ = ["Chain", "chain"]
 
@@ -47,7 +47,8 @@ def chain(case: Case, count: int, problem: Problem | None = None) -> Chain:
         if not np.isfinite(image).all():
             break
         own = length(update_bound(case, local))
-        grow = np.array([_growth(case, local, row, r, own[row], constant) for row, r in enumerate(radii[-1])])
+        balls = zip(radii[-1].tolist(), own.tolist(), p.extents, strict=True)
+        grow = np.array([_growth(case, local, row, *ball, constant) for row, ball in enumerate(balls)])
         states.append(image)
         radii.append((own + grow) * (1 + 64 * EPS64))
     array = np.array(states[: count + 1])
@@ -55,7 +56,9 @@ def chain(case: Case, count: int, problem: Problem | None = None) -> Chain:
     return Chain(array, np.array(radii[: count + 1]), steps)
 
 
-def _growth(case: Case, local: Problem, row: int, r: float, own: float, constant: float) -> float:
+def _growth(
+    case: Case, local: Problem, row: int, r: float, own: float, seen: Extent, constant: float
+) -> float:
     """How far the update of a state within ``r`` of the row's may be from the exact update of the row's."""
     if r == 0:
         # Both trajectories make this update from the very same state.
@@ -65,5 +68,5 @@ def _growth(case: Case, local: Problem, row: int, r: float, own: float, constant
     extent = float(length(local.memory - local.solution.state.hi[row]).max())
     largest = float(np.linalg.eigvalsh(jacobian(local, row))[-1]) * (1 + 1e-9) + 1e-300
     rate = min(constant, largest * grown(local.beta * extent * r * (1 + 1e-9)))
-    kept = local.kept[row]
-    return rate * r + update_bound_on_ball(local.query[row], local.memory, local.beta, r, kept, case.model)
+    ball = local.query[row], local.memory, local.beta, r, local.kept[row]
+    return rate * r + update_bound_on_ball(*ball, case.model, seen)
