@@ -15,6 +15,7 @@ from hopspec.lock import stale_links
 from hopspec.properties.adapters.command import show_implementations
 from hopspec.properties.bench.command import bench_app
 from hopspec.properties.builtin import BUILTIN
+from hopspec.properties.depth.command import depth_command
 from hopspec.properties.expectations import expect, read_expectations, unmatched
 from hopspec.properties.forms import FORMS, in_form
 from hopspec.properties.kills.command import alarm_command, kill_command
@@ -28,6 +29,7 @@ from hopspec.properties.report import print_report
 from hopspec.properties.reporting.command import add_commands, wide_console, write_files
 from hopspec.properties.runner import PROFILES, Options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
+from hopspec.properties.thought_command import word_command
 from hopspec.properties.vectors.command import vectors_app
 
 __all__ = ["app"]
@@ -47,6 +49,8 @@ app.command("kill")(kill_command)
 app.command("alarm")(alarm_command)
 app.command("search")(search_command)
 app.command("models")(models_command)
+app.command("word")(word_command)
+app.command("depth")(depth_command)
 add_commands(app)
 
 
@@ -245,8 +249,12 @@ def faults_command() -> None:
     from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
 
     console = wide_console()
+    from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS  # noqa: PLC0415
+
     for name, fault in FAULTS.items():
         console.print(f"{name:36} {fault.kind:12} {fault.what}", highlight=False, markup=False)
+    for name, wrong in CONSTRUCTION_FAULTS.items():
+        console.print(f"{name:36} {'construction':12} {wrong.what}", highlight=False, markup=False)
 
 
 @app.command("implementations")

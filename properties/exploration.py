@@ -26,6 +26,8 @@ from hopspec.properties.sampling import sample
 from hopspec.properties.shaping import Unlisted, shaped
 from hopspec.properties.shares import Share
 from hopspec.properties.subject import Subject, start
+from hopspec.properties.trials import FAMILY as CONSTRUCTIONS
+from hopspec.properties.trials import judge_constructions
 from hopspec.properties.witnesses import MODEL_WITNESSES, compare_models
 
 __all__ = ["explore_families"]
@@ -333,10 +335,17 @@ def explore_families(
     def run_of(share: Share) -> Run:
         return Run(replace(options, seed=share.seed), subjects, report, share.number, share.of)
 
+    def construct(share: Share, begin: bool = True) -> None:
+        told = partial(progress, share.label)
+        judge_constructions(replace(options, seed=share.seed), subjects, report, told, begin)
+
     try:
         subjects = start(options, report, nursery)
         if options.first:
-            for _, group in groupby(sorted(shares, key=lambda s: s[1:]), key=lambda s: s[1:]):
+            every = [*shares]
+            shares = iter([share for share in every if share.family == CONSTRUCTIONS])
+            rest = [share for share in every if share.family != CONSTRUCTIONS]
+            for _, group in groupby(sorted(rest, key=lambda s: s[1:]), key=lambda s: s[1:]):
                 ordered = list(group)
                 run = run_of(ordered[0])
                 for share in ordered:
@@ -346,6 +355,9 @@ def explore_families(
                 if run.found is not None:
                     break
         for share in shares:
+            if share.family == CONSTRUCTIONS:
+                construct(share)
+                continue
             run = run_of(share)
             run.take(share.family)
             run.explore(share.family, partial(progress, share.label))
@@ -360,7 +372,10 @@ def explore_families(
     except KeyboardInterrupt:
         report.interrupted = True
         for share in shares:
-            run_of(share).take(share.family)
+            if share.family == CONSTRUCTIONS:
+                construct(share, begin=False)
+            else:
+                run_of(share).take(share.family)
     finally:
         for subject in subjects:
             subject.close()

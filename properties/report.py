@@ -20,6 +20,7 @@ from hopspec.properties.digits import CORRUPTIONS
 from hopspec.properties.forms import ATTENTION_PREFIX
 from hopspec.properties.models import MEASURED_ON
 from hopspec.properties.results import Cell, Failure, Report, Verdict, failing_size
+from hopspec.properties.trials import TRIALS
 
 __all__ = [
     "STYLES",
@@ -117,6 +118,9 @@ def _literal(rows: object) -> str:
 def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu") -> str:
     """Python that makes the failing call and the exact one, every number exact."""
     p = failure.problem
+    if failure.check in TRIALS:
+        call = f"repeat({target!r}, {failure.check!r}, seed={p.seed}, number={p.steps})"
+        return f"from hopspec.properties.trials import repeat\nprint({call})"
     wanted = load_clauses()[cell.clause].quantities
     if "attention" in wanted or target.startswith(ATTENTION_PREFIX):
         return attention_reproduction(failure, wanted[0] if wanted else "", cell.dtype, target, device)
@@ -148,6 +152,8 @@ def reproduction(cell: Cell, failure: Failure, target: str, device: str = "cpu")
 def shape_of(failure: Failure) -> str:
     """The size of the failing problem, in words."""
     p = failure.problem
+    if failure.check in TRIALS:
+        return f"draw {p.steps} of seed {p.seed}"
     (count, d), n = p.query.shape, p.memory.shape[0]
     queries, memories = "query" if count == 1 else "queries", "memory" if n == 1 else "memories"
     return f"{count} {queries}, {n} {memories}, width {d}, beta {p.beta!r}"
