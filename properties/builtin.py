@@ -15,6 +15,7 @@ BUILTIN: dict[str, str] = {
     "torch-eager": "hopspec.properties.peers:TORCH_EAGER",
     "torch-tree": "hopspec.properties.peers:TORCH_TREE",
     "pbit-reference": "hopspec.properties.pbit_peers:REFERENCE",
+    "chain-of-thought": "hopspec.reference.thought.construction:CHAIN",
     "pbit-arrays": "hopspec.properties.pbit_peers:ARRAYS",
 } | {third.name: third.path for third in THIRD_PARTIES}
 FAULT_PREFIX = "fault:"

@@ -443,10 +443,33 @@ class CircuitCompiler(Protocol):
 
 
 class ChainOfThought(Protocol):
-    """A network over F_p that solves word problems step by step (clauses MHN-COT)."""
+    """A network over F_p that multiplies permutations of S5 step by step (clauses MHN-COT).
 
-    def run(self, word: Sequence[int]) -> Sequence[int]:
-        """The element reached after each letter."""
+    Permutations are given by their numbers, 0 to 119, in lexicographic order.
+    """
+
+    def run(self, word: Sequence[int], digits: int = 1, bits: int | None = None) -> Sequence[int]:
+        """The products of the first one, two, three and so on letters, as far as they are permutations.
+
+        Args:
+            word: the letters.
+            digits: of a position, see clause MHN-COT-3.
+            bits: p; None for the least that is enough for every word of this length.
+        """
+        ...
+
+    def heard(
+        self, length: int, digits: int, bits: int, position: int, among: Sequence[int]
+    ) -> Sequence[int]:
+        """Positions in ``among`` whose letters have a weight that is not 0 for the answer at ``position``.
+
+        Args:
+            length: of the longest word.
+            digits: of a position.
+            bits: p.
+            position: of the answer that asks.
+            among: positions of letters.
+        """
         ...
 
 

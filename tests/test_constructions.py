@@ -18,7 +18,7 @@ from hopspec.properties.session import Unusable, resolve
 from hopspec.properties.trials import TRIALS, repeat
 from hopspec.types import Construction
 
-RIGHT = ("pbit-reference", "pbit-arrays")
+RIGHT = ("pbit-reference", "pbit-arrays", "circuits")
 
 
 def survey(*targets: str, clauses: tuple[str, ...] = (), first: bool = False, apart: bool = False) -> Report:
