@@ -182,7 +182,9 @@ def block_width(numbers: int, extra: int = 0) -> int:
 
 @functools.cache
 @implements("MHN-CIR-2")
-def iterated_sum(numbers: int, width: int, total: int, *, signed: bool = False) -> Block:
+def iterated_sum(
+    numbers: int, width: int, total: int, *, signed: bool = False, columns: int | None = None
+) -> Block:
     """The sum of many numbers, modulo ``2**total``: depth 7. Clause MHN-CIR-2.
 
     Blocks of columns are added with threshold gates; the low and the high halves of their sums are two
@@ -194,8 +196,9 @@ def iterated_sum(numbers: int, width: int, total: int, *, signed: bool = False) 
         total: width of the sum.
         signed: each number is followed by a sign bit; a set sign says that the number is the complement
             of what it stands for, which is ``-value`` modulo ``2**total`` once the sign is added as 1.
+        columns: of a block; by default as few as :func:`block_width` says, with fewer the sum is wrong.
     """
-    b = block_width(numbers, numbers if signed else 0)
+    b = columns or block_width(numbers, numbers if signed else 0)
     pitch = width + signed
     top = numbers * ((1 << b) - 1) + (numbers if signed else 0)
     blocks = -(-total // b)

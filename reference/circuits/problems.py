@@ -71,6 +71,19 @@ class Network:
                 states.append([f.dot(weights, column) for column in zip(*values, strict=True)])
         return states
 
+    @classmethod
+    def of_elements(cls, xs: Sequence[PBit], layers: int, states: int, stored: int, d: int) -> Network:
+        """The network whose numbers are ``xs``, in the order of :meth:`bits`."""
+        there = iter(xs)
+
+        def matrix(rows: int) -> list[list[PBit]]:
+            return [[next(there) for _ in range(d)] for _ in range(rows)]
+
+        first, second = matrix(states), matrix(stored)
+        return cls(
+            first, second, [Layer(matrix(d), matrix(d), matrix(d), next(there)) for _ in range(layers)]
+        )
+
     def bits(self, fmt: PBits) -> NDArray[np.uint8]:
         """[inputs] The inputs of the circuit."""
         numbers = [x for row in (*self.states, *self.stored) for x in row]

@@ -94,7 +94,7 @@ def _of_stage(at: int) -> Callable[[int, int], Wire]:
 
 @functools.cache
 @implements("MHN-CIR-9")
-def iterated_product(numbers: int, width: int) -> Block:
+def iterated_product(numbers: int, width: int, primes: tuple[int, ...] | None = None) -> Block:
     """The product of many numbers: depth 20. Clause MHN-CIR-9.
 
     Modulo each of some small primes, tables turn the numbers to discrete logarithms, and the sum of these to
@@ -104,8 +104,9 @@ def iterated_product(numbers: int, width: int) -> Block:
     Args:
         numbers: how many, at least 1.
         width: of each; the product has ``numbers * width`` bits.
+        primes: by default :func:`moduli`; with a smaller product M, products are right modulo M alone.
     """
-    primes = moduli(numbers * width)
+    primes = primes or moduli(numbers * width)
     modulus, count = math.prod(primes), len(primes)
     wide = modulus.bit_length()
     total = wide + (count - 1).bit_length()
