@@ -10,7 +10,7 @@ problems that no network of constant depth is expected to solve, and :mod:`hopsp
 one of them by chain of thought.
 """
 
-from hopspec.reference import definitions, hardness, thought
+from hopspec.reference import definitions, hardness, networks, pbit, thought
 from hopspec.reference.attention_form import attention, attention_log_normalizer, causal_mask
 from hopspec.reference.certificate import certify
 from hopspec.reference.context import working_bits
@@ -50,6 +50,8 @@ __all__ = [
     "jacobian",
     "log_normalizer",
     "lse",
+    "networks",
+    "pbit",
     "prepare",
     "round_ratio",
     "rounded_update",

@@ -33,6 +33,8 @@ class PBit(NamedTuple):
     @property
     def fraction(self) -> Fraction:
         """The same number as a fraction; an exponent far from 0 makes it a long one."""
+        if not self.m:
+            return Fraction(0)
         return Fraction(self.m << self.e) if self.e >= 0 else Fraction(self.m, 1 << -self.e)
 
     def __float__(self) -> float:

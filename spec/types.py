@@ -425,6 +425,12 @@ class PBitArithmetic(Protocol):
         """
         ...
 
+    def update(
+        self, format: PBits, query: Sequence[Sequence[float]], memory: Sequence[Sequence[float]], beta: float
+    ) -> list[list[PBit]]:
+        """One update of ``[L, d]`` over a memory ``[N, d]``, wholly in F_p, with shift (MHN-NET-4)."""
+        ...
+
 
 class CircuitCompiler(Protocol):
     """Threshold circuits for functions over F_p (clauses MHN-CIR)."""

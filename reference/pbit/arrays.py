@@ -33,6 +33,10 @@ LIMBS = 12
 MASK = (1 << LIMB) - 1
 # Proved relative error of the float64 exponential.
 EXP_BITS = 48
+# Products formed at a time: some hundred kilobytes of them.
+PRODUCTS = 1 << 15
+# Exponents up to this size leave products and sums in the range of float64.
+FARTHEST = 400
 # Table of exp(j / STEPS).
 STEPS = 32
 
@@ -68,9 +72,11 @@ class PBitArray(NamedTuple):
 
 def bit_length(x: Integers) -> Integers:
     """``int.bit_length`` of every entry, none of them negative."""
-    # A conversion to float64 may round up to the next power of two.
     length = np.frexp(x.astype(np.float64))[1].astype(np.int64)
-    return np.asarray(length - ((x >> np.maximum(length - 1, 0)) == 0) * (length > 0))
+    if x.size and x.max() >> 53:
+        # The conversion to float64 may have rounded up to the next power of two.
+        length -= ((x >> np.maximum(length - 1, 0)) == 0) & (length > 0)
+    return length
 
 
 class Arrays:
@@ -127,11 +133,22 @@ class Arrays:
 
     def add(self, x: PBitArray, y: PBitArray) -> PBitArray:
         """``x + y``, rounded once."""
-        return self.sum(_stacked(x, y))
+        if not self._in_float64(x, y):
+            return self.sum(_stacked(x, y))
+        a, b = np.broadcast_arrays(self.floats(x), self.floats(y))
+        total = a + b
+        # Knuth's error of an addition, which is exact.
+        other = total - a
+        inexact = (a - (total - other)) + (b - other) != 0
+        found = self.numbers(total)
+        if inexact.any():
+            pair = _stacked(x, y)
+            found.m[inexact], found.e[inexact] = self.sum(pair.at(inexact))
+        return found
 
     def subtract(self, x: PBitArray, y: PBitArray) -> PBitArray:
         """``x - y``, rounded once."""
-        return self.sum(_stacked(x, self.negate(y)))
+        return self.add(x, self.negate(y))
 
     def multiply(self, x: PBitArray, y: PBitArray) -> PBitArray:
         """``x * y``, rounded once."""
@@ -188,6 +205,59 @@ class Arrays:
     def dot(self, x: PBitArray, y: PBitArray) -> PBitArray:
         """The exact sum over the last axis of the rounded products, rounded once."""
         return self.sum(self.multiply(x, y))
+
+    def products(self, x: PBitArray, y: PBitArray) -> PBitArray:
+        """``[a, b]``: the :meth:`dot` of every row of ``x`` ``[a, k]`` with every row of ``y`` ``[b, k]``.
+
+        Where float64 holds every product exactly and every sum of rounded ones too, it computes them.
+        """
+        if not (2 * self.format.bits <= 53 and self._in_float64(x, y)):
+            rows = max(1, PRODUCTS // max(1, y.m.size))
+            blocks = [
+                self.dot(x.at(slice(k, k + rows), None), y.at(None)) for k in range(0, len(x.m), rows)
+            ] or [self.zeros((0, len(y.m)))]
+            return PBitArray(*(np.concatenate(part) for part in zip(*blocks, strict=True)))
+        bits = 53 - self.format.bits
+        left, right = self.floats(x), self.floats(y).T[:, None, :]
+        # All partial sums are multiples of a unit of the least term, and below 2**53 of them.
+        room = 2.0 ** (bits - 2 - len(right).bit_length())
+        (least_x, most_x), (least_y, most_y) = _sizes(left), _sizes(right[:, 0].T)
+        sums = np.empty((left.shape[0], right.shape[2]))
+        wide = most_x[:, None] * most_y > least_x[:, None] * least_y * room
+        rows = max(1, PRODUCTS // max(1, right.size))
+        parts = []
+        for k in range(0, len(left), rows):
+            # The axis that is summed over comes first, so that NumPy adds whole matrices.
+            exact = left[k : k + rows].T[:, :, None] * right
+            _round_bits(exact, bits)
+            sums[k : k + rows] = exact.sum(axis=0)
+            if wide[k : k + rows].any():
+                # Their own terms may be nearer to each other than the rows they come from suggest.
+                terms = exact[:, wide[k : k + rows]].T
+                least, most = _sizes(terms)
+                there = most > least * room
+                wide[k : k + rows][wide[k : k + rows]] = there
+                parts.append(terms[there])
+        found = self.numbers(sums)
+        if wide.any():
+            found.m[wide], found.e[wide] = self.sum(self.numbers(np.concatenate(parts)))
+        return found
+
+    def _in_float64(self, x: PBitArray, y: PBitArray) -> bool:
+        """Whether products and sums of two stay in both ranges."""
+        fmt = self.format
+        if not x.m.size or not y.m.size:
+            return False
+        low = high = 0
+        for part in (x, y):
+            there = part.m != 0
+            if fmt.underflow == "gradual" and (np.abs(part.m[there]) < 1 << (fmt.bits - 1)).any():
+                return False
+            exponents = part.e[there] if there.any() else np.zeros(1, np.int64)
+            if max(-int(exponents.min()), int(exponents.max())) > FARTHEST:
+                return False
+            low, high = low + int(exponents.min()), high + int(exponents.max())
+        return low + fmt.bits - 1 >= fmt.least and high + fmt.bits + 1 <= fmt.greatest
 
     def sum(self, x: PBitArray) -> PBitArray:
         """The exact sum over the last axis, rounded once."""
@@ -289,25 +359,26 @@ class Arrays:
         exponent = e - lift
         if fmt.underflow == "gradual":
             shift = np.maximum(shift, fmt.least - exponent)
+            lost = shift > length + lift
         cut = np.minimum(shift, 62)
-        lifted = magnitude << lift
-        quotient = lifted >> cut
-        rest = lifted & ((1 << cut) - 1)
-        half = 1 << (cut - 1)
-        quotient = quotient + ((rest > half) | ((rest == half) & (quotient & 1 == 1)))
+        quotient = magnitude << lift
+        # Half a unit less one, and one more where the last bit kept is odd: ties go to even.
+        quotient += ((quotient >> cut) & 1) + ((1 << (cut - 1)) - 1)
+        quotient >>= cut
         over = quotient >> fmt.bits
-        quotient, exponent = quotient >> over, exponent + shift + over
-        quotient[shift > length + lift] = 0
-        beyond, under = exponent > fmt.greatest, exponent < fmt.least
+        quotient >>= over
+        exponent += shift + over
+        if fmt.underflow == "gradual":
+            quotient[lost] = 0
         zero = quotient == 0
-        if beyond.any():
+        exponent[zero] = fmt.least
+        if exponent.size and exponent.max() > fmt.greatest:
+            beyond = exponent > fmt.greatest
             quotient[beyond], exponent[beyond] = fmt.largest
-        if under.any():
+        if exponent.size and exponent.min() < fmt.least:
+            under = exponent < fmt.least
             quotient[under] = self._underflowed(magnitude[under], e[under], length[under])
             exponent[under] = fmt.least
-            zero = quotient == 0
-        exponent[zero] = fmt.least
-        quotient[zero] = 0
         signed = np.where(m < 0, -quotient, quotient)
         return PBitArray(signed.reshape(shape), exponent.reshape(shape))
 
@@ -332,6 +403,25 @@ def fits(format: PBits) -> bool:
 
 def _stacked(x: PBitArray, y: PBitArray) -> PBitArray:
     return PBitArray(*(np.stack(np.broadcast_arrays(a, b), axis=-1) for a, b in zip(x, y, strict=True)))
+
+
+def _round_bits(x: Floats, bits: int) -> None:
+    """Round float64 numbers in place to ``53 - bits`` bits, ties to even."""
+    pattern = x.view(np.int64)
+    # Half a unit less one, and one more where the last bit kept is odd.
+    last = pattern >> bits
+    last &= 1
+    last += (1 << (bits - 1)) - 1
+    pattern += last
+    pattern &= -1 << bits
+
+
+def _sizes(x: Floats) -> tuple[Floats, Floats]:
+    """The least size of an entry of a row that is not zero, 1 where there is none, and the largest."""
+    size = np.abs(x)
+    most = size.max(axis=1)
+    least = np.where(size > 0, size, np.inf).min(axis=1)
+    return np.where(most > 0, least, 1.0), most
 
 
 def _carry(digits: Integers) -> None:
