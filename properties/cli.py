@@ -15,6 +15,7 @@ from hopspec.lock import stale_links
 from hopspec.properties.adapters.command import show_implementations
 from hopspec.properties.bench.command import bench_app
 from hopspec.properties.builtin import BUILTIN
+from hopspec.properties.circuit_command import circuit_command
 from hopspec.properties.depth.command import depth_command
 from hopspec.properties.expectations import expect, read_expectations, unmatched
 from hopspec.properties.forms import FORMS, in_form
@@ -49,6 +50,7 @@ app.command("kill")(kill_command)
 app.command("alarm")(alarm_command)
 app.command("search")(search_command)
 app.command("models")(models_command)
+app.command("circuit")(circuit_command)
 app.command("word")(word_command)
 app.command("depth")(depth_command)
 add_commands(app)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.pbit import PBit, PBits
-from hopspec.reference.circuits import floats, integers, layers, problems, remainders
+from hopspec.reference.circuits import compiling, floats, integers, layers, problems, remainders
 from hopspec.reference.circuits.blocks import Block
 from hopspec.reference.circuits.encoding import decode, encode, width
-from hopspec.reference.pbit import Arithmetic
+from hopspec.reference.networks import Network, evaluate, random_network
+from hopspec.reference.pbit import Arithmetic, elements
 
 __all__ = ["FUNCTIONS", "Function", "format_of"]
 
 Bits = NDArray[np.uint8]
 Sizes = Mapping[str, int]
+# Inputs in one piece of all there are.
+PIECE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,14 @@ class Function:
         block: the circuit for some sizes.
         draw: [cases, inputs] Bits to try it on, from sizes, a source of randomness and a number of cases.
         expected: [cases, outputs] What it has to give on some bits, computed without a circuit.
+        every: how many inputs there are in its domain, and all of them in pieces [cases, inputs].
     """
 
     sizes: tuple[str, ...]
     block: Callable[[Sizes], Block]
     draw: Callable[[Sizes, np.random.Generator, int], Bits]
     expected: Callable[[Sizes, Bits], Bits]
+    every: Callable[[Sizes], tuple[int, Iterator[Bits]]]
 
 
 def format_of(sizes: Sizes) -> PBits:
@@ -65,6 +71,27 @@ def _drawn_numbers(count: int, wide: int, rng: np.random.Generator, cases: int) 
     return (rng.random((cases, count, wide)) < density).reshape(cases, -1).astype(np.uint8)
 
 
+def _every_number(inputs: int) -> tuple[int, Iterator[Bits]]:
+    places = np.arange(inputs)
+    starts = range(0, 1 << inputs, PIECE)
+    pieces = (np.arange(k, min(k + PIECE, 1 << inputs))[:, None] >> places & 1 for k in starts)
+    return 1 << inputs, (piece.astype(np.uint8) for piece in pieces)
+
+
+def _every_element(
+    fmt: PBits, count: int, allowed: Callable[[PBits, list[PBit]], list[PBit]]
+) -> tuple[int, Iterator[Bits]]:
+    """All rows of ``count`` elements that are allowed, and how many there are before some are left out."""
+    there = list(elements(fmt))
+    rows = (row for row in map(list, product(there, repeat=count)) if allowed(fmt, row) == row)
+
+    def pieces() -> Iterator[Bits]:
+        while piece := list(islice(rows, PIECE)):
+            yield encode(chain.from_iterable(piece), fmt).reshape(len(piece), -1)
+
+    return len(there) ** count, pieces()
+
+
 def _of_integers(
     names: tuple[str, ...],
     block: Callable[[Sizes], Block],
@@ -81,7 +108,7 @@ def _of_integers(
         values = [value(sizes, row) for row in _to_numbers(inputs, wide(sizes))]
         return _to_bits([x % (1 << outputs) for x in values], outputs)
 
-    return Function(names, block, draw, expected)
+    return Function(names, block, draw, expected, lambda s: _every_number(count(s) * wide(s)))
 
 
 def _sum_width(sizes: Sizes) -> int:
@@ -125,7 +152,10 @@ def _of_elements(
         rows = [numbers[i : i + n] for i in range(0, len(numbers), n)]
         return encode([value(arithmetic, row) for row in rows], fmt)
 
-    return Function(names, lambda sizes: block(format_of(sizes), terms(sizes)), draw, expected)
+    def every(sizes: Sizes) -> tuple[int, Iterator[Bits]]:
+        return _every_element(format_of(sizes), count(terms(sizes)), allowed)
+
+    return Function(names, lambda sizes: block(format_of(sizes), terms(sizes)), draw, expected, every)
 
 
 def _not_zero_divisor(fmt: PBits, xs: list[PBit]) -> list[PBit]:
@@ -137,26 +167,58 @@ def _not_negative(_: PBits, xs: list[PBit]) -> list[PBit]:
     return [PBit(abs(x.m), x.e) for x in xs]
 
 
+def _format_and_shape(sizes: Sizes) -> tuple[PBits, int, int, int, int]:
+    return format_of(sizes), sizes["layers"], sizes["states"], sizes["stored"], sizes["d"]
+
+
 def _network_block(sizes: Sizes) -> Block:
-    return layers.network(format_of(sizes), sizes["layers"], sizes["states"], sizes["stored"], sizes["d"])
+    return layers.network(*_format_and_shape(sizes))
 
 
 def _network_draw(sizes: Sizes, rng: np.random.Generator, cases: int) -> Bits:
-    fmt = format_of(sizes)
-    shape = (sizes["layers"], sizes["states"], sizes["stored"], sizes["d"])
-    return np.array([problems.draw(fmt, *shape, rng).bits(fmt) for _ in range(cases)])
+    return np.array([problems.draw(*_format_and_shape(sizes), rng) for _ in range(cases)])
 
 
 def _network_expected(sizes: Sizes, inputs: Bits) -> Bits:
-    fmt = format_of(sizes)
-    arithmetic, wide = Arithmetic(fmt), width(fmt)
-    shape = (sizes["layers"], sizes["states"], sizes["stored"], sizes["d"])
+    return np.array([problems.evaluated(row, *_format_and_shape(sizes)) for row in inputs])
+
+
+def _full_network(sizes: Sizes, seed: int = 0) -> Network:
+    return random_network(sizes["layers"], sizes["hidden"], sizes["d"], seed)
+
+
+def _full_block(sizes: Sizes) -> Block:
+    return compiling.compiled(_full_network(sizes), sizes["states"], sizes["d"], format_of(sizes))
+
+
+def _full_draw(sizes: Sizes, rng: np.random.Generator, cases: int) -> Bits:
+    fmt, shape = format_of(sizes), (sizes["states"], sizes["d"])
+    return np.array(
+        [
+            compiling.inputs_of(
+                _full_network(sizes, int(rng.integers(1 << 32))), rng.normal(size=shape).tolist(), fmt
+            )
+            for _ in range(cases)
+        ]
+    )
+
+
+def _full_expected(sizes: Sizes, inputs: Bits) -> Bits:
+    fmt, like = format_of(sizes), _full_network(sizes)
     found = []
     for row in inputs:
-        network = problems.Network.of_elements(decode(row.reshape(-1, wide), fmt), *shape)
-        states = network.evaluated(arithmetic)
-        found.append(encode([x for state in states for x in state], fmt).ravel())
+        numbers = (x.fraction for x in decode(row.reshape(-1, width(fmt)), fmt))
+        state, network = compiling.with_weights(like, numbers, sizes["states"], sizes["d"])
+        found.append(encode(chain.from_iterable(evaluate(network, state, fmt)), fmt).ravel())
     return np.array(found, np.uint8)
+
+
+def _every_network(block: Callable[[Sizes], Block]) -> Callable[[Sizes], tuple[int, Iterator[Bits]]]:
+    def every(sizes: Sizes) -> tuple[int, Iterator[Bits]]:
+        fmt = format_of(sizes)
+        return _every_element(fmt, block(sizes).inputs // width(fmt), lambda _, xs: xs)
+
+    return every
 
 
 def _rounded(sizes: Sizes, numbers: list[int]) -> int:
@@ -254,5 +316,13 @@ FUNCTIONS: dict[str, Function] = {
         _network_block,
         _network_draw,
         _network_expected,
+        _every_network(_network_block),
+    ),
+    "full-network": Function(
+        ("bits", "least", "greatest", "layers", "states", "d", "hidden"),
+        _full_block,
+        _full_draw,
+        _full_expected,
+        _every_network(_full_block),
     ),
 }

@@ -16,7 +16,7 @@ __all__ = ["layer", "network"]
 @functools.cache
 @implements("MHN-CIR-5")
 def layer(fmt: PBits, states: int, stored: int, d: int) -> Block:
-    """One layer of a modern Hopfield network, evaluated in F_p: depth 185. Clause MHN-CIR-5.
+    """One layer of a modern Hopfield network, evaluated in F_p: depth 165. Clause MHN-CIR-5.
 
     Inputs, all of them elements: R [states, d], Y [stored, d], W_Q, W_K and W_V [d, d], and beta; matrices by
     rows. Outputs: [states, d].
@@ -28,7 +28,7 @@ def layer(fmt: PBits, states: int, stored: int, d: int) -> Block:
         d: their length.
     """
     wide = width(fmt)
-    query, key, value, score, logit, largest, below, power, norm, weight, out = range(11)
+    query, key, value, score, logit, largest, below, power, norm, weighted, out = range(11)
     starts = [0, states * d, (states + stored) * d]
     starts += [starts[2] + (i + 1) * d * d for i in range(3)]
     beta = starts[5]
@@ -54,15 +54,15 @@ def layer(fmt: PBits, states: int, stored: int, d: int) -> Block:
     def shifted(c: int, k: int) -> Wire:
         return Wire(logit, c * wide + k) if k < wide else Wire(largest, c // stored * wide + k - wide)
 
-    def shared(c: int, k: int) -> Wire:
-        return Wire(power, c * wide + k) if k < wide else Wire(norm, c // stored * wide + k - wide)
+    def averaged(c: int, k: int) -> Wire:
+        return Wire(weighted, c * wide + k) if k < wide else Wire(norm, c // d * wide + k - wide)
 
     def read(c: int, k: int) -> Wire:
         (i, a), (x, bit) = divmod(c, d), divmod(k, wide)
         second, j = divmod(x, stored)
         if second:
             return Wire(value, (j * d + a) * wide + bit)
-        return Wire(weight, (i * stored + j) * wide + bit)
+        return Wire(power, (i * stored + j) * wide + bit)
 
     pairs, row = states * stored, stored * wide
     return Block(
@@ -79,8 +79,8 @@ def layer(fmt: PBits, states: int, stored: int, d: int) -> Block:
             Copies(subtract(fmt), pairs, shifted),
             Copies(exp(fmt, signed=False), pairs, lambda c, k: Wire(below, c * wide + k)),
             Copies(sum_of(fmt, stored), states, lambda i, k: Wire(power, i * row + k)),
-            Copies(divide(fmt), pairs, shared),
             Copies(dot(fmt, stored), states * d, read),
+            Copies(divide(fmt), states * d, averaged),
         ),
         lambda k: Wire(out, k),
     )
@@ -109,7 +109,7 @@ def network(fmt: PBits, layers: int, states: int, stored: int, d: int) -> Block:
         return Copies(layer(fmt, states, stored, d), 1, lambda _, k: source(at, k))
 
     return Block(
-        f"{layers} layers of {states} states, {stored} patterns, d = {d}, p = {fmt.bits}",
+        f"network with {layers} times {states} states, {stored} patterns, d = {d}, p = {fmt.bits}",
         (shared + layers * own) * wide,
         states * d * wide,
         tuple(at_layer(at) for at in range(layers)),

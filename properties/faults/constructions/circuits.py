@@ -182,19 +182,20 @@ class KeysAreReadOut(ReferenceCompiler):
     """The read-out takes the projected keys in place of the values."""
 
     def block(self, function: str, sizes: Sizes) -> Block:
-        """The last stage of every layer reads the stage of the keys."""
+        """The inner products with the weights read the stage of the keys."""
         right = super().block(function, sizes)
         if function != "network":
             return right
         inner = layer(format_of(sizes), sizes["states"], sizes["stored"], sizes["d"])
-        out = inner.stages[-1]
+        at = len(inner.stages) - 2
+        out = inner.stages[at]
         assert isinstance(out, Copies)
 
         def wired(c: int, k: int) -> Wire:
             wire = out.wire(c, k)
             return Wire(1, wire.number) if wire.stage == 2 else wire
 
-        return within(right, sizes["layers"] - 1, with_stage(inner, len(inner.stages) - 1, wire=wired))
+        return within(right, sizes["layers"] - 1, with_stage(inner, at, wire=wired))
 
 
 @misbuild("size_is_within_the_polynomial")
