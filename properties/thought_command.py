@@ -14,7 +14,7 @@ from hopspec.properties.reporting.command import wide_console
 from hopspec.reference.hardness.words import Permutation, Word, uniform_word
 from hopspec.reference.pbit import Arithmetic
 from hopspec.reference.pbit.arrays import MOST_BITS
-from hopspec.reference.thought import Network, least_bits, think
+from hopspec.reference.thought import WordNetwork, least_bits, think
 from hopspec.reference.thought.arrays import ArrayMachine
 from hopspec.reference.thought.running import Machine, PlainMachine
 
@@ -40,7 +40,7 @@ def word_command(
     """
     console = wide_console()
     try:
-        network = Network(length, digits, least_bits(length, digits) if bits is None else bits)
+        network = WordNetwork(length, digits, least_bits(length, digits) if bits is None else bits)
         word = uniform_word(length, seed)
         machine = _machine(network, plain or network.bits > MOST_BITS)
     except ValueError as error:
@@ -98,7 +98,7 @@ def independent_product(word: Word) -> Permutation:
     return tuple(product.array_form)
 
 
-def _machine(network: Network, plain: bool) -> Machine:
+def _machine(network: WordNetwork, plain: bool) -> Machine:
     if plain:
         return PlainMachine(network, Arithmetic(PBits(network.bits)))
     return ArrayMachine(network, 2 * network.length)

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,9 @@ from hopspec.properties.thought_command import independent_product
 from hopspec.reference import thought
 from hopspec.reference.hardness import product, uniform_word
 from hopspec.reference.hardness.words import PERMUTATIONS
+from hopspec.reference.networks import evaluate
 from hopspec.reference.pbit import Arithmetic
-from hopspec.reference.thought import Network, base_for, digits_of, least_bits, think
+from hopspec.reference.thought import WordNetwork, base_for, digits_of, least_bits, think
 from hopspec.reference.thought.arrays import ArrayMachine
 from hopspec.reference.thought.running import PlainMachine, read
 
@@ -46,7 +48,7 @@ def test_every_answer_is_the_product_so_far(length: int, digits: int, more: int,
 
 
 def test_every_permutation_is_multiplied_right_on_both_sides() -> None:
-    network = Network(1, 1, 2)
+    network = WordNetwork(1, 1, 2)
     machine = PlainMachine(network, Arithmetic(PBits(2)))
     for i, first in enumerate(PERMUTATIONS):
         for second in PERMUTATIONS[i % 24 :: 24]:
@@ -69,7 +71,7 @@ def test_one_step_leaves_two_weights(underflow: str, bits: int) -> None:
 
     seen: list[PBit] = []
     format = PBits(bits, underflow=underflow)  # type: ignore[arg-type]
-    network = Network(4, 2, bits)
+    network = WordNetwork(4, 2, bits)
     machine = PlainMachine(network, Watched(format))
     word = uniform_word(4, seed=0)
     assert think(word, network=network, machine=machine).product == product(word)
@@ -80,7 +82,7 @@ def test_one_step_leaves_two_weights(underflow: str, bits: int) -> None:
 class Both:
     """The plain machine and the one on arrays, which have to agree in every bit."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: WordNetwork) -> None:
         self.plain = PlainMachine(network, Arithmetic(PBits(network.bits)))
         self.arrays = ArrayMachine(network, 2 * network.length)
 
@@ -101,20 +103,35 @@ def test_arrays_agree_in_every_bit(length: int, digits: int) -> None:
     word = uniform_word(length, seed=digits)
     least = least_bits(length, digits)
     for bits in {max(2, least - 2), max(2, least - 1), least, 11, 29}:
-        network = Network(length, digits, bits)
+        network = WordNetwork(length, digits, bits)
         found = think(word, network=network, machine=Both(network))
         assert found.product == product(word) or bits < least
 
 
+@pytest.mark.parametrize(("length", "bits"), [(1, 2), (4, 3), (4, 4), (5, 4), (5, 9)])
+def test_the_machine_is_a_network_of_chapter_17(length: int, bits: int) -> None:
+    network = WordNetwork(length, 1, bits)
+    word = uniform_word(length, seed=1)
+    rows = [network.letter(letter, position) for position, letter in enumerate(word)]
+    machine = PlainMachine(network, Arithmetic(PBits(bits)))
+    for row in rows:
+        machine.append(row)
+    for position in range(length):
+        rows.append(network.answer(product(word[:position]), position))
+        machine.append(rows[-1])
+        layers = network.weights.as_layers()
+        assert machine.output() == evaluate(layers, rows, PBits(bits))[-1]
+
+
 def test_arrays_agree_at_the_far_end_of_a_long_word() -> None:
     length = 10_000
-    network = Network(length, 1, least_bits(length))
+    network = WordNetwork(length, 1, least_bits(length))
     both = Both(network)
     for position in (0, 1, 5792, 9997, 9998, 9999):
         both.append(network.letter(TURN, position))
     both.append(network.answer(TURN, 9999))
     assert read(both.output()) == product((TURN, TURN))
-    below = Network(length, 1, least_bits(length) - 1)
+    below = WordNetwork(length, 1, least_bits(length) - 1)
     both = Both(below)
     for position in (9998, 9999):
         both.append(below.letter(TURN, position))
@@ -214,3 +231,8 @@ def test_errors_name_the_argument() -> None:
         think((TURN,), digits=0)
     with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         base_for(0, 1)
+
+
+def test_the_page_says_what_runs() -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "chain-of-thought.md"
+    assert doctest.testfile(str(page), module_relative=False).failed == 0

@@ -55,4 +55,4 @@ class ConstantDepth(nn.Module):
         if not self.causal:
             state = state.mean(1, keepdim=True)
         scores: torch.Tensor = self.read(state)
-        return scores.unflatten(-1, (self.parts, self.classes))
+        return scores.reshape(*scores.shape[:-1], self.parts, self.classes)

@@ -5,14 +5,14 @@ precision for it are in :mod:`~hopspec.reference.thought.positions`, and the loo
 writes back into it is in :mod:`~hopspec.reference.thought.running`.
 """
 
-from hopspec.reference.thought.network import Network, Weights, written_down
+from hopspec.reference.thought.network import Weights, WordNetwork, written_down
 from hopspec.reference.thought.positions import base_for, digits_of, least_bits
 from hopspec.reference.thought.running import Thought, think
 
 __all__ = [
-    "Network",
     "Thought",
     "Weights",
+    "WordNetwork",
     "base_for",
     "digits_of",
     "least_bits",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hopspec.pbit import PBit, PBits
 from hopspec.reference.pbit.arrays import Arrays, PBitArray
-from hopspec.reference.thought.network import Matrix, Network
+from hopspec.reference.thought.network import Matrix, WordNetwork
 
 __all__ = ["ArrayMachine"]
 
@@ -28,7 +28,7 @@ class ArrayMachine:
         ValueError: if p is too large for int64.
     """
 
-    def __init__(self, network: Network, capacity: int) -> None:
+    def __init__(self, network: WordNetwork, capacity: int) -> None:
         self.arrays = Arrays(PBits(network.bits))
         weights = network.weights
         self.query, self.key, self.value, self.hidden, self.out = (

@@ -8,7 +8,7 @@ from hopspec.clauses import implements
 from hopspec.pbit import PBits
 from hopspec.reference.hardness.words import IDENTITY, PERMUTATIONS
 from hopspec.reference.pbit import Arithmetic
-from hopspec.reference.thought.network import Network
+from hopspec.reference.thought.network import WordNetwork
 from hopspec.reference.thought.positions import least_bits
 from hopspec.reference.thought.running import PlainMachine, think
 from hopspec.types import Construction
@@ -25,7 +25,7 @@ class ReferenceChain:
     [24, 0, 24, 0, 24]
     """
 
-    Net: type[Network] = Network
+    Net: type[WordNetwork] = WordNetwork
     Machine: type[PlainMachine] = PlainMachine
 
     def construction(self, name: str) -> Construction:

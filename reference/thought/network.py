@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from hopspec.clauses import implements
 from hopspec.reference.hardness.words import DEGREE, Permutation
+from hopspec.reference.networks import Dense, Hopfield, Network
 from hopspec.reference.thought.positions import base_for, digits_of
 
-__all__ = ["CELLS", "Matrix", "Network", "Weights", "written_down"]
+__all__ = ["CELLS", "Matrix", "Weights", "WordNetwork", "written_down"]
 
 CELLS = DEGREE * DEGREE
 """Entries of a permutation matrix."""
@@ -43,6 +45,15 @@ class Weights:
     hidden: Matrix
     bias: tuple[int, ...]
     output: Matrix
+
+    def as_layers(self) -> Network:
+        """The same as layers in the sense of chapter 17: a Hopfield layer without shift and two affine maps.
+
+        >>> [type(layer).__name__ for layer in written_down(digits=1, bits=8).as_layers().layers]
+        ['Hopfield', 'Dense', 'Dense']
+        """
+        hop = Hopfield(self.query, self.key, self.value, Fraction(self.beta), shift=False)
+        return Network((hop, Dense(self.hidden, self.bias), Dense(self.output, (0,) * CELLS, rectify=False)))
 
 
 @implements("MHN-COT-3")
@@ -85,7 +96,7 @@ def written_down(digits: int, bits: int) -> Weights:
 
 
 @dataclass(frozen=True)
-class Network:
+class WordNetwork:
     """The network for words of up to ``length`` letters: its code of positions, and its weights.
 
     Args:
@@ -97,7 +108,7 @@ class Network:
         TypeError: if an argument is no int.
         ValueError: if ``length`` or ``digits`` is smaller than 1.
 
-    >>> Network(length=10_000, digits=2, bits=14).base
+    >>> WordNetwork(length=10_000, digits=2, bits=14).base
     100
     """
 
@@ -119,15 +130,16 @@ class Network:
         """The digits of a position."""
         return digits_of(position, self.base, self.digits)
 
+    @implements("MHN-COT-3")
     def letter(self, permutation: Permutation, position: int) -> tuple[int, ...]:
         """The row of the letter at a position, from 0."""
         return self._row(permutation, CELLS, position)
 
+    @implements("MHN-COT-3")
     def answer(self, permutation: Permutation, position: int) -> tuple[int, ...]:
         """The row of the product of the first ``position`` letters."""
         return self._row(permutation, 0, position)
 
-    @implements("MHN-COT-3")
     def _row(self, permutation: Permutation, block: int, position: int) -> tuple[int, ...]:
         cells = [0] * (2 * CELLS)
         for i, image in enumerate(permutation):

@@ -10,7 +10,7 @@ from hopspec.clauses import implements
 from hopspec.pbit import PBit, PBits
 from hopspec.reference.hardness.words import DEGREE, IDENTITY, Permutation, Word
 from hopspec.reference.pbit import Arithmetic
-from hopspec.reference.thought.network import Matrix, Network
+from hopspec.reference.thought.network import Matrix, WordNetwork
 from hopspec.reference.thought.positions import least_bits
 
 __all__ = ["Machine", "PlainMachine", "Thought", "read", "think"]
@@ -54,7 +54,7 @@ class PlainMachine:
         arithmetic: the arithmetic.
     """
 
-    def __init__(self, network: Network, arithmetic: Arithmetic) -> None:
+    def __init__(self, network: WordNetwork, arithmetic: Arithmetic) -> None:
         self.arithmetic = arithmetic
         weights = network.weights
         self.query, self.key, self.value, self.hidden, self.out = map(
@@ -112,7 +112,7 @@ def think(
     *,
     digits: int = 1,
     bits: int | None = None,
-    network: Network | None = None,
+    network: WordNetwork | None = None,
     machine: Machine | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Thought:
@@ -141,7 +141,7 @@ def think(
         raise ValueError("word must have at least one letter, got none")
     if network is None:
         bits = least_bits(len(word), digits) if bits is None else bits
-        network = Network(len(word), digits, bits)
+        network = WordNetwork(len(word), digits, bits)
     if machine is None:
         machine = PlainMachine(network, Arithmetic(PBits(network.bits)))
     for position, letter in enumerate(word):

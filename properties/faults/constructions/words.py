@@ -9,7 +9,7 @@ from hopspec.properties.faults.constructions.registry import misbuild
 from hopspec.reference.hardness.words import DEGREE, IDENTITY, Permutation
 from hopspec.reference.pbit import Arithmetic
 from hopspec.reference.thought.construction import ReferenceChain
-from hopspec.reference.thought.network import CELLS, Network, Weights
+from hopspec.reference.thought.network import CELLS, Weights, WordNetwork
 from hopspec.reference.thought.running import PlainMachine
 
 ANSWERS = "every_answer_is_the_product_so_far"
@@ -20,7 +20,7 @@ APART = "letters_are_told_apart_from_the_least_precision_on"
 class OneUnitFeedsTheWrongCell(ReferenceChain):
     """One hidden unit of the perceptron adds to the cell beside its own."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         @property
         def weights(self) -> Weights:
             right = super().weights
@@ -33,7 +33,7 @@ class OneUnitFeedsTheWrongCell(ReferenceChain):
 class MultipliesInTheWrongOrder(ReferenceChain):
     """The perceptron multiplies the letter by the answer, not the answer by the letter."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         @property
         def weights(self) -> Weights:
             right = super().weights
@@ -44,7 +44,7 @@ class MultipliesInTheWrongOrder(ReferenceChain):
 class ReadsThePreviousLetter(ReferenceChain):
     """Every letter has the position of the next one, and the last one that of the first."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         def letter(self, permutation: Permutation, position: int) -> tuple[int, ...]:
             return super().letter(permutation, (position + 1) % self.length)
 
@@ -53,7 +53,7 @@ class ReadsThePreviousLetter(ReferenceChain):
 class PositionsRepeat(ReferenceChain):
     """Only three binary digits of a digit are kept, so that positions repeat."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         def position_code(self, position: int) -> tuple[int, ...]:
             return tuple(digit % 8 for digit in super().position_code(position))
 
@@ -71,7 +71,7 @@ class OneBitMoreThanItSays(ReferenceChain):
     """Everything is computed with one bit more than is asked for."""
 
     class Machine(PlainMachine):
-        def __init__(self, network: Network, arithmetic: Arithmetic) -> None:
+        def __init__(self, network: WordNetwork, arithmetic: Arithmetic) -> None:
             super().__init__(network, Arithmetic(PBits(arithmetic.format.bits + 1)))
 
 
@@ -79,7 +79,7 @@ class OneBitMoreThanItSays(ReferenceChain):
 class BetaIsOne(ReferenceChain):
     """Beta is 1, and letters nearby keep a weight."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         @property
         def weights(self) -> Weights:
             return replace(super().weights, beta=1)
@@ -89,7 +89,7 @@ class BetaIsOne(ReferenceChain):
 class ForgetsWhatItWrote(ReferenceChain):
     """The token that is appended is always the identity."""
 
-    class Net(Network):
+    class Net(WordNetwork):
         def answer(self, permutation: Permutation, position: int) -> tuple[int, ...]:
             return super().answer(IDENTITY, position)
 
