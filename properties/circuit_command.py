@@ -30,6 +30,7 @@ GIBIBYTE = 1 << 30
 def circuit_command(
     layers: Annotated[int, typer.Option(min=1, help="Layers of the network.")] = 1,
     n: Annotated[int, typer.Option(min=1, help="States, stored patterns, or numbers.")] = 8,
+    states: Annotated[int | None, typer.Option(min=1, help="States, if not as many as --n.")] = None,
     d: Annotated[int, typer.Option(min=1, help="Length of a pattern.")] = 2,
     bits: Annotated[int, typer.Option(min=2, help="p, or the width of integers.")] = 6,
     least: Annotated[int | None, typer.Option(help="Least exponent; by default 1 - p - 20.")] = None,
@@ -59,6 +60,8 @@ def circuit_command(
         lowest = least_exponent(bits) if least is None else least
         highest = lowest + EXPONENTS - 1 if greatest is None else greatest
         sizes = sizes_of(function, layers=layers, n=n, d=d, bits=bits, least=lowest, greatest=highest)
+        if states is not None and "states" in sizes:
+            sizes["states"] = states
         if sweep:
             print_sweep(console, function, layers=layers, n=n, d=d, bits=bits)
             return

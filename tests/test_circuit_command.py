@@ -61,6 +61,10 @@ def test_every_input_is_compared() -> None:
     assert (status, "--every takes at most 2,097,152 inputs, got 16,777,216" in printed) == (2, True)
 
 
+def test_states_can_be_fewer_than_stored_patterns() -> None:
+    assert "states = 1, stored = 2" in run(*SMALL, "--n", "2", "--states", "1", "--d", "1", "--predict")[1]
+
+
 def test_depth_and_size_are_swept() -> None:
     status, printed = run("--function", "sum", "--n", "8", "--bits", "4", "--sweep")
     assert status == 0

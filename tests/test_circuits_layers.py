@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_sizes_that_would_not_fit_are_refused_with_the_predicted_size() -> None:
     block = layer(PBits(3, -6, 1), 8, 8, 2)
     with pytest.raises(TooLargeError, match=rf"has {block.size:,} gates .* more than the 1,000,000 allowed"):
         build(block, most_bytes=1_000_000)
+
+
+def test_building_takes_no_more_memory_than_predicted() -> None:
+    block = layer(PBits(3, -6, 1), 4, 4, 2)
+    predicted = measure(block).bytes
+    tracemalloc.start()
+    try:
+        build(block)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Descriptions are made while they are used, and smaller arrays come and go.
+    assert 0.5 * predicted < peak < 1.2 * predicted
 
 
 def test_a_circuit_is_written_and_read(tmp_path: Path) -> None:

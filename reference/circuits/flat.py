@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.clauses import implements
-from hopspec.reference.circuits.blocks import ZERO, Block, Gates, Kind
+from hopspec.reference.circuits.blocks import INPUT, ZERO, Block, Copies, Gates, Kind, Wire
 from hopspec.reference.circuits.measuring import measure
 
 __all__ = ["Circuit", "TooLargeError", "build", "load"]
@@ -247,7 +247,8 @@ def build(block: Block, *, most_bytes: int = 1 << 31) -> Circuit:
     [[0, 0]]
     """
     predicted = measure(block)
-    if predicted.bytes > most_bytes:
+    # Codes of wires and weights are 32-bit integers.
+    if predicted.bytes > most_bytes or block.inputs + block.size >= 1 << 31:
         raise TooLargeError(
             f"the circuit {block.name} has {predicted.gates:,} gates and {predicted.wires:,} wires and needs "
             f"{predicted.bytes:,} bytes, more than the {most_bytes:,} allowed"
@@ -313,102 +314,99 @@ def _check(circuit: Circuit, path: str) -> None:
 
 
 def _flatten(block: Block, done: dict[Block, _Flat]) -> _Flat:
-    if block in done:
-        return done[block]
-    parts: list[_Flat] = []
-    outputs_of: list[Array] = []
-    steps = rows = 0
-
-    def codes(wires: Iterator[tuple[int, int]], number: int) -> Array:
-        pairs = np.fromiter((x for pair in wires for x in pair), np.int64, 2 * number).reshape(number, 2)
-        stage, index = pairs[:, 0], pairs[:, 1]
-        found = np.where(stage == -1, 1 + index, 0)
-        for at, those in enumerate(outputs_of):
-            here = stage == at
-            found[here] = those[index[here]]
-        return found
-
-    for at, stage in enumerate(block.stages):
-        first = 1 + block.inputs + block.starts[at]
-        if isinstance(stage, Gates):
-            part = _flat_gates(stage, codes)
-            outputs_of.append(first + np.arange(stage.size))
-        else:
-            inner = _flatten(stage.block, done)
-            n, ports = stage.count, stage.block.inputs
-            given = codes((stage.wire(i, k) for i in range(n) for k in range(ports)), n * ports)
-            table = np.concatenate([np.zeros((n, 1), np.int64), given.reshape(n, ports)], axis=1)
-            shift = (first + np.arange(n) * stage.block.size - 1 - ports)[:, None]
-
-            def lifted(
-                inside: Array, table: Array = table, shift: Array = shift, ports: int = ports
-            ) -> Array:
-                outside = inside > ports
-                return np.where(outside, inside + shift, table[:, np.where(outside, 0, inside)]).ravel()
-
-            row_shift = np.repeat(np.arange(n) * len(inner.length), len(inner.kind))
-            part = _Flat(
-                np.tile(inner.kind, n),
-                np.tile(inner.row, n) + row_shift,
-                np.tile(inner.threshold, n),
-                np.tile(inner.length, n),
-                lifted(inner.wire).astype(np.int32),
-                np.tile(inner.weight, n),
-                np.tile(inner.step, n),
-                inner.steps,
-                np.zeros(0, np.int64),
-            )
-            outputs_of.append(lifted(inner.outputs))
-        parts.append(
-            _Flat(
-                part.kind,
-                part.row + rows,
-                part.threshold,
-                part.length,
-                part.wire,
-                part.weight,
-                part.step + steps,
-                0,
-                part.outputs,
-            )
-        )
-        rows += len(part.length)
-        steps += part.steps
-    outputs = codes((block.output(k) for k in range(block.outputs)), block.outputs)
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0, np.int32)])
-        for name in ("kind", "row", "threshold", "length", "wire", "weight", "step")
-    }
-    done[block] = _Flat(**joined, steps=steps, outputs=outputs)
+    """The gates of a block; what ``done`` holds already is copied."""
+    if block not in done:
+        done[block] = _Writer(block, done).written()
     return done[block]
 
 
-def _flat_gates(stage: Gates, codes: Any) -> _Flat:
-    """A stage of gates; connections of weight 0 are left out, but no row is left empty."""
-    lengths, wires, weights = [], [], []
-    for row in range(stage.rows):
-        kept = 0
-        fan_in = stage.fan_in(row)
-        for j in range(fan_in):
-            weight = stage.weight(row, j)
-            if weight:
-                wires.append(stage.wire(row, j))
+class _Writer:
+    """Writes down one block, stage by stage.
+
+    Args:
+        block: what is written down.
+        done: blocks that are.
+    """
+
+    def __init__(self, block: Block, done: dict[Block, _Flat]) -> None:
+        self.block, self.done = block, done
+        # Codes of the outputs of the stages so far.
+        self.driven: list[Array] = []
+
+    def written(self) -> _Flat:
+        """All gates of the block."""
+        block, parts = self.block, []
+        rows = steps = 0
+        for stage, start in zip(block.stages, block.starts, strict=True):
+            first = 1 + block.inputs + start
+            part = self.gates(stage, first) if isinstance(stage, Gates) else self.copies(stage, first)
+            self.driven.append(part.outputs)
+            parts.append(replace(part, row=part.row + np.int32(rows), step=part.step + np.int32(steps)))
+            rows += len(part.length)
+            steps += part.steps
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0, np.int32)])
+            for name in ("kind", "row", "threshold", "length", "wire", "weight", "step")
+        }
+        outputs = self.codes((block.output(k) for k in range(block.outputs)), block.outputs)
+        return _Flat(**joined, steps=steps, outputs=outputs)
+
+    def codes(self, wires: Iterable[Wire], number: int) -> Array:
+        """[number] The codes of some wires."""
+        flat = np.fromiter((x for wire in wires for x in wire), np.int64, 2 * number)
+        stage, index = flat[::2], flat[1::2]
+        found = np.where(stage == INPUT, 1 + index, 0).astype(np.int32)
+        for at, codes in enumerate(self.driven):
+            here = stage == at
+            found[here] = codes[index[here]]
+        return found
+
+    def copies(self, stage: Copies, first: int) -> _Flat:
+        """A stage of copies, whose gates have codes from ``first`` on."""
+        inner = _flatten(stage.block, self.done)
+        n, ports = stage.count, stage.block.inputs
+        given = self.codes((stage.wire(i, k) for i in range(n) for k in range(ports)), n * ports)
+        table = np.concatenate([np.zeros((n, 1), np.int32), given.reshape(n, ports)], axis=1)
+        shift = (first - 1 - ports + np.arange(n, dtype=np.int32) * stage.block.size)[:, None]
+
+        def lifted(inside: Array) -> Array:
+            """Codes inside the block as they are outside, for all copies."""
+            within = inside > ports
+            return np.where(within, inside + shift, table[:, np.where(within, 0, inside)]).ravel()
+
+        rows = np.repeat(np.arange(n, dtype=np.int32) * len(inner.length), len(inner.kind))
+        return _Flat(
+            np.tile(inner.kind, n),
+            np.tile(inner.row, n) + rows,
+            np.tile(inner.threshold, n),
+            np.tile(inner.length, n),
+            lifted(inner.wire),
+            np.tile(inner.weight, n),
+            np.tile(inner.step, n),
+            inner.steps,
+            lifted(inner.outputs),
+        )
+
+    def gates(self, stage: Gates, first: int) -> _Flat:
+        """A stage of gates with codes from ``first`` on; connections of weight 0 are left out."""
+        lengths, wires, weights = [], [], []
+        for row in range(stage.rows):
+            weighted = [(j, stage.weight(row, j)) for j in range(stage.fan_in(row))]
+            present = [(stage.wire(row, j), weight) for j, weight in weighted if weight]
+            # No row is empty, for the sake of ``reduceat``.
+            for wire, weight in present or [(ZERO, 0)]:
+                wires.append(wire)
                 weights.append(weight)
-                kept += 1
-        if not kept:
-            wires.append(ZERO)
-            weights.append(0)
-            kept = 1
-        lengths.append(kept)
-    thresholds = [stage.limit(row, which) for row in range(stage.rows) for which in range(stage.per)]
-    return _Flat(
-        np.full(stage.size, int(stage.kind), np.uint8),
-        np.repeat(np.arange(stage.rows, dtype=np.int32), stage.per),
-        np.array(thresholds, dtype=np.int32),
-        np.array(lengths, dtype=np.int32),
-        codes(iter(wires), len(wires)).astype(np.int32),
-        np.array(weights, dtype=np.int32),
-        np.zeros(stage.rows, dtype=np.int32),
-        1,
-        np.zeros(0, np.int64),
-    )
+            lengths.append(max(1, len(present)))
+        thresholds = [stage.limit(row, which) for row in range(stage.rows) for which in range(stage.per)]
+        return _Flat(
+            np.full(stage.size, int(stage.kind), np.uint8),
+            np.repeat(np.arange(stage.rows, dtype=np.int32), stage.per),
+            np.array(thresholds, np.int32),
+            np.array(lengths, np.int32),
+            self.codes(wires, len(wires)),
+            np.array(weights, np.int32),
+            np.zeros(stage.rows, np.int32),
+            1,
+            first + np.arange(stage.size, dtype=np.int32),
+        )
