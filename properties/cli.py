@@ -23,6 +23,7 @@ from hopspec.properties.kills.command import alarm_command, kill_command
 from hopspec.properties.kills.search_command import search_command
 from hopspec.properties.model_table import models_command
 from hopspec.properties.models import JUDGED
+from hopspec.properties.precision_command import precision_command
 from hopspec.properties.production import verify_at
 from hopspec.properties.production_problem import parse_size
 from hopspec.properties.production_report import print_at, write_json_at
@@ -50,6 +51,7 @@ app.command("kill")(kill_command)
 app.command("alarm")(alarm_command)
 app.command("search")(search_command)
 app.command("models")(models_command)
+app.command("precision")(precision_command)
 app.command("circuit")(circuit_command)
 app.command("word")(word_command)
 app.command("depth")(depth_command)

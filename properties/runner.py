@@ -102,7 +102,7 @@ def check_options(options: Options) -> None:
     """
     if options.profile not in PROFILES:
         raise ValueError(f"profile {options.profile!r} is unknown; expected one of {', '.join(PROFILES)}")
-    known = sorted({c.clause for c in (*CHECKS, *TRIALS.values())})
+    known = sorted({c.clause for c in CHECKS} | {t.clause for t in TRIALS.values()})
     for clause in options.clauses:
         if clause not in known:
             raise ValueError(f"clause {clause!r} has no property; those that have: {', '.join(known)}")

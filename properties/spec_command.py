@@ -26,7 +26,8 @@ def killers_of(clause_id: str) -> list[str]:
     from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS  # noqa: PLC0415
 
     properties = {name.rpartition(".")[2] for name in checkers_of(clause_id)}
-    killed = {name: fault.killed_by for name, fault in (*FAULTS.items(), *CONSTRUCTION_FAULTS.items())}
+    killed = {name: fault.killed_by for name, fault in FAULTS.items()}
+    killed |= {name: fault.killed_by for name, fault in CONSTRUCTION_FAULTS.items()}
     return [name for name, by in killed.items() if properties & set(by)]
 
 

@@ -82,7 +82,7 @@ def updates_in_few_bits_within_bound(t: Trial) -> Judgement | None:
     return compare(f"update in {bits} bits", numbers, exact, bound)
 
 
-def _confusable(t: Trial) -> tuple[Array, Array, float, float]:
+def confusable(t: Trial) -> tuple[Array, Array, float, float]:
     """Two memories that differ in one entry by a power of two, others far away, and a quarter of it."""
     k = int(t.rng.integers(2, 14))
     others = -np.abs(coarse(t, int(t.rng.integers(0, 5)), 2))
@@ -90,7 +90,7 @@ def _confusable(t: Trial) -> tuple[Array, Array, float, float]:
     return np.ones((1, 2)), memory, 2.0 ** (k + int(t.rng.integers(4, 7))), 2.0 ** -(k + 2)
 
 
-def _spread_out(t: Trial) -> tuple[Array, Array, float, float]:
+def spread_out(t: Trial) -> tuple[Array, Array, float, float]:
     """Random memories, a query near one of them, and any error."""
     n, d = int(t.rng.integers(2, 12)), int(t.rng.integers(2, 9))
     memory = coarse(t, n, d)
@@ -103,7 +103,7 @@ def _spread_out(t: Trial) -> tuple[Array, Array, float, float]:
 @trial("MHN-NET-6", "arithmetic", cases=60)
 def separated_memories_are_retrieved(t: Trial) -> Judgement | None:
     """With as many bits as the theorem asks for, or more, the best memory is retrieved."""
-    query, memory, beta, error = (_confusable, _spread_out)[t.number % 2](t)
+    query, memory, beta, error = (confusable, spread_out)[t.number % 2](t)
     of = separation(query[0].tolist(), memory)
     least = retrieval_bits(of, beta, error) if of.gap > 0 else None
     if least is None:

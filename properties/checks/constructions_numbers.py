@@ -10,6 +10,7 @@ import numpy as np
 
 from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Format
 from hopspec.pbit import PBit, PBits, Underflow
+from hopspec.properties.hardware import as_pbit, as_pbits
 from hopspec.properties.judgement import Judgement, all_of, require
 from hopspec.properties.problem import round_to
 from hopspec.properties.trials import Trial, trial
@@ -197,23 +198,6 @@ HARDWARE: tuple[tuple[Format, Any], ...] = (
     (FLOAT32, np.float32),
     (FLOAT64, np.float64),
 )
-
-
-def as_pbits(fmt: Format) -> PBits:
-    """The set F_p of the finite elements of a format.
-
-    >>> as_pbits(FLOAT32)
-    PBits(bits=24, least=-149, greatest=104, underflow='gradual')
-    """
-    return PBits(fmt.precision, fmt.least_exponent, fmt.emax - fmt.precision + 1, "gradual")
-
-
-def as_pbit(x: float, fmt: PBits) -> PBit:
-    """The element that a float64 is; an infinity becomes the largest."""
-    if np.isinf(x):
-        m, e = fmt.largest
-        return PBit(m if x > 0 else -m, e)
-    return Arithmetic(fmt).number(float(x))
 
 
 @trial("MHN-FPN-9", "arithmetic", cases=40)

@@ -165,7 +165,7 @@ class ArrayField:
 
     def matrix(self, rows: Rows) -> PBitArray:
         given: object = rows
-        if isinstance(given, np.ndarray):
+        if isinstance(given, np.ndarray) or all(isinstance(x, float) for row in rows for x in row):
             return self.of.numbers(given)
         return self.of.of([[self.of.exact.number(x) for x in row] for row in rows])
 

@@ -266,6 +266,23 @@ class Arrays:
         if not m.size:
             return self.zeros(shape)
         m, e = m.reshape(-1, count), e.reshape(-1, count)
+        terms = PBitArray(m, e)
+        if self._in_float64(terms, self.zeros((1,))):
+            values = self.floats(terms)
+            least, most = _sizes(values)
+            near = self.numbers(values.sum(axis=1))
+            # All partial sums are multiples of a unit of the least term, and below 2**53 of them.
+            wide = np.flatnonzero(most > least * 2.0 ** (52 - self.format.bits - count.bit_length()))
+            if wide.size:
+                near.m[wide], near.e[wide] = self._integer_sums(terms.at(wide))
+            found = near
+        else:
+            found = self._integer_sums(terms)
+        return PBitArray(found.m.reshape(shape), found.e.reshape(shape))
+
+    def _integer_sums(self, x: PBitArray) -> PBitArray:
+        """:meth:`sum` of the rows of a matrix, in int64 or longer."""
+        (m, e), count = x, x.m.shape[1]
         there = m != 0
         top = np.where(there, e, self.format.least).max(axis=1)
         low = np.where(there, e, self.format.greatest).min(axis=1)
@@ -279,7 +296,7 @@ class Arrays:
             rows = np.flatnonzero(~narrow)
             wide = self._wide_sums(m[rows], e[rows], place[rows], low[rows])
             found.m[rows], found.e[rows] = wide
-        return PBitArray(found.m.reshape(shape), found.e.reshape(shape))
+        return found
 
     def exp(self, x: PBitArray) -> PBitArray:
         """``e**x``, rounded once."""
