@@ -165,3 +165,16 @@ def test_gates_of_sums_and_products_take_as_many_operations_however_large() -> N
 
     assert most(sum_of(PBits(24, -300, 300), 500)) <= most(sum_of(PBits(4, -8, 7), 4)) + 8 <= 200
     assert most(multiply(PBits(100, -300, 300))) <= most(multiply(PBits(4, -8, 7))) + 8 <= 200
+
+
+def test_gates_of_tables_take_as_many_operations_and_values_of_the_function() -> None:
+    def most(bits: int, fixed: PBit) -> int:
+        # A constant function: what is counted is the numbering.
+        block = unary(PBits(bits, -bits - 20, 11 - bits), "constant", lambda _: fixed)
+        return max(operations(block, g) for g in range(0, block.size, max(1, block.size // 60)))
+
+    assert most(20, PBit(1 << 19, -19)) <= most(4, PBit(8, -3)) + 8 <= 80
+    quotients = divide(PBits(24, -44, -13))
+    assert quotients.size > 1 << 45
+    last_table = quotients.size - 1000
+    assert max(operations(quotients, g) for g in range(last_table, quotients.size)) <= 100
