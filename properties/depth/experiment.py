@@ -15,7 +15,7 @@ import torch
 
 from hopspec.properties.depth.network import ConstantDepth
 from hopspec.properties.depth.tasks import Batch, cycle_batch, word_batch
-from hopspec.reference.hardness.words import DEGREE
+from hopspec.reference.hardness.words import DEGREE, PERMUTATIONS
 
 __all__ = ["Accuracy", "Plan", "Task", "run"]
 
@@ -43,9 +43,9 @@ class Plan:
     widths: tuple[int, ...] = (16, 32, 64, 128)
     layers: int = 2
     vertices: tuple[int, ...] = (6, 8, 10, 12, 16, 20)
-    letters: int = 8
-    graph_steps: int = 500
-    word_steps: int = 1200
+    letters: int = 10
+    graph_steps: int = 300
+    word_steps: int = 1500
     batch: int = 64
     tested: int = 4096
     seed: int = 0
@@ -117,12 +117,13 @@ def _graphs(plan: Plan, progress: Progress | None) -> Iterator[Accuracy]:
                 done += 1
                 if progress is not None:
                     progress("connectivity", done, total)
-            (right,) = _right(network, draw(plan.tested))
+            (right,) = _right(network, draw(plan.tested), torch.tensor([[0], [1]]))
             yield Accuracy("connectivity", width, vertices, right, plan.tested, 0.5)
 
 
 def _words(plan: Plan, progress: Progress | None) -> Iterator[Accuracy]:
     total = len(plan.widths) * plan.word_steps
+    permutations = torch.tensor(PERMUTATIONS)
     done = 0
     for width in plan.widths:
         generator = torch.Generator().manual_seed(plan.seed)
@@ -136,8 +137,8 @@ def _words(plan: Plan, progress: Progress | None) -> Iterator[Accuracy]:
             done += 1
             if progress is not None:
                 progress("S5", done, total)
-        for size, right in enumerate(_right(network, draw(plan.tested)), 1):
-            yield Accuracy("S5", width, size, right, plan.tested, 1 / 120)
+        for size, right in enumerate(_right(network, draw(plan.tested), permutations), 1):
+            yield Accuracy("S5", width, size, right, plan.tested, 1 / len(PERMUTATIONS))
 
 
 def _train(network: ConstantDepth, draw: Callable[[int], Batch], batch: int, steps: int) -> Iterator[None]:
@@ -155,8 +156,16 @@ def _train(network: ConstantDepth, draw: Callable[[int], Batch], batch: int, ste
         yield
 
 
-def _right(network: ConstantDepth, tested: Batch) -> list[int]:
-    """How many answers are right, for each of an instance."""
+def _right(network: ConstantDepth, tested: Batch, allowed: torch.Tensor) -> list[int]:
+    """How many answers are right, for each of an instance.
+
+    Args:
+        network: what is tested.
+        tested: on which instances.
+        allowed: the answers there are, ``[number, parts]``; of these the one with the largest score counts.
+    """
     with torch.no_grad():
-        guessed = network(tested.tokens).argmax(-1)
+        scores = network(tested.tokens)
+        sums = sum(scores[..., part, allowed[:, part]] for part in range(allowed.shape[1]))
+    guessed = allowed[torch.as_tensor(sums).argmax(-1)]
     return [int(count) for count in (guessed == tested.answers).all(-1).sum(0)]

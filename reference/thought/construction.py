@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hopspec.clauses import implements
 from hopspec.pbit import PBits
 from hopspec.reference.hardness.words import IDENTITY, PERMUTATIONS
 from hopspec.reference.pbit import Arithmetic
@@ -50,7 +49,6 @@ class ReferenceChain:
         thought = think(tuple(PERMUTATIONS[i] for i in word), network=network, machine=machine)
         return [_NUMBERS[answer] for answer in thought.answers]
 
-    @implements("MHN-COT-5")
     def heard(self, length: int, digits: int, bits: int, position: int, among: Sequence[int]) -> list[int]:
         """Positions in ``among`` whose letters have a weight that is not 0 for the answer at ``position``.
 
