@@ -265,7 +265,9 @@ class Run:
     def shrink(self, progress: Callable[[int, int], None]) -> None:
         """Replace each failing problem by the smallest one found."""
         by_name = {c.name: c for c in self.checks}
-        broken = [c for c in self.cells.values() if c.failure is not None and not c.unclaimed]
+        # Draws of constructions are small from the first on.
+        failed = [c for c in self.cells.values() if c.failure is not None and not c.unclaimed]
+        broken = [c for c in failed if c.check in by_name]
         subjects = {s.name: s for s in self.subjects}
         # One for each clause and implementation: the smaller a problem is, the sooner it is a small one.
         smallest_first = sorted(broken, key=failing_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -146,7 +147,9 @@ def _fill(cell: Cell, of: Property, subject: Subject, options: Options, report: 
         interruption.check()
         report.problems += 1
         draw = drawn(of.name, options.seed, number, partial(asked, subject, of.field))
+        began = time.perf_counter()
         failure = _judged(cell, of, draw, options.seed)
+        cell.seconds += time.perf_counter() - began
         if failure is not None:
             cell.broken += 1
             # Draws grow with their number: the first failure is the smallest.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hopspec.properties import trials
 from hopspec.properties.checks import CHECKS
+from hopspec.properties.cli import app
 from hopspec.properties.construction_session import CONSTRUCTED
 from hopspec.properties.faults import FAULTS
 from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS, ConstructionFault
@@ -71,6 +74,18 @@ def test_a_failure_can_be_repeated() -> None:
     again = repeat("fault:rounds-toward-zero", cell.check, seed=0, number=cell.failure.problem.steps)
     assert again is not None
     assert (again.what, again.got) == (cell.failure.what, cell.failure.got)
+
+
+def test_a_report_is_written_in_every_form(tmp_path: Path) -> None:
+    paths = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "html")}
+    words = [word for form, path in paths.items() for word in (f"--{form}", str(path))]
+    command = ["verify", "pbit-arrays", "fault:rounds-toward-zero", "--in-process", "--profile", "quick"]
+    result = CliRunner().invoke(app, [*command, "--clause", "MHN-FPN-6", *words])
+    assert result.exit_code == 1, result.stdout
+    assert 'name="MHN-FPN-6[arithmetic]"' in paths["junit"].read_text(encoding="utf-8")
+    assert "sums_of_two_are_rounded_once" in paths["html"].read_text(encoding="utf-8")
+    shown = CliRunner().invoke(app, ["report", str(paths["json"])])
+    assert "repeat('fault:rounds-toward-zero'" in shown.stdout
 
 
 def test_a_run_can_end_at_the_first_failure() -> None:

@@ -127,6 +127,13 @@ def test_a_separation_too_small_has_no_number_of_bits() -> None:
         retrieval_bits(separation([1.0, 1.0], CONFUSABLE), 0.0, 0.5)
 
 
+def test_an_evaluation_that_would_not_fit_is_refused() -> None:
+    network, given = random_network(1, 4, 2), states(4, 2, 0)
+    assert evaluate(network, given, PBits(2000), most_bytes=100_000)
+    with pytest.raises(ValueError, match=r"would take [\d,]+ bytes of memory, more than 10,000"):
+        evaluate(network, given, PBits(2000), most_bytes=10_000)
+
+
 def test_a_search_that_would_not_fit_is_refused() -> None:
     memory = np.zeros((100, 50))
     with pytest.raises(ValueError, match="would take 800,000 bytes of memory, more than 500,000"):

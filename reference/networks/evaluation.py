@@ -10,12 +10,15 @@ from hopspec.precision import Precision
 from hopspec.reference.context import working_bits
 from hopspec.reference.networks.fields import ArrayField, Field, PBitField, Rows, ScalarField
 from hopspec.reference.networks.intervals import Interval, Intervals, Undecided
+from hopspec.reference.networks.layers import Dense, Hopfield, Network
 from hopspec.reference.pbit import Arithmetic
 from hopspec.reference.pbit.arrays import Arrays, PBitArray
 
-__all__ = ["evaluate", "evaluate_arrays", "evaluate_exactly", "format_for"]
+__all__ = ["evaluate", "evaluate_arrays", "evaluate_exactly", "format_for", "predicted_bytes"]
 
 MOST_WORKING_BITS = 1 << 14
+# Of a number of F_p in a Python list: the pair, two integers and a place, without their digits.
+_BYTES_PER_NUMBER = 136
 
 M = TypeVar("M")
 
@@ -37,13 +40,39 @@ def format_for(policy: int | Precision, n: int) -> PBits:
     return PBits(working_bits(policy, n))
 
 
-def evaluate(network: Applicable, state: Rows, format: PBits) -> list[list[PBit]]:
+def predicted_bytes(network: Applicable, state: Rows, format: PBits) -> int:
+    """Bytes that the largest matrices of :func:`evaluate` take: two of the widest kind, and those they make.
+
+    >>> from hopspec.reference.networks import random_network
+    >>> predicted_bytes(random_network(1, 8, 2), [[0, 0]] * 8, PBits(30)) < 100_000
+    True
+    """
+    layers = network.layers if isinstance(network, Network) else (network,)
+    widest = max((x for layer in layers for x in _widths(layer, len(state))), default=1)
+    return (
+        3 * len(state) * widest * (_BYTES_PER_NUMBER + format.bits // 7 + format.greatest.bit_length() // 7)
+    )
+
+
+def _widths(layer: Applicable, count: int) -> tuple[int, ...]:
+    if isinstance(layer, Hopfield):
+        return (count if layer.stored is None else len(layer.stored), len(layer.query[0]), len(layer.query))
+    return (len(layer.bias),) if isinstance(layer, Dense) else (1,)
+
+
+def evaluate(
+    network: Applicable, state: Rows, format: PBits, *, most_bytes: int = 1 << 33
+) -> list[list[PBit]]:
     """The states after a network, every operation rounded to F_p, inputs and weights included.
 
     Args:
         network: a layer or a :class:`~hopspec.reference.networks.Network`.
         state: ``[L, d]``.
         format: the set F_p.
+        most_bytes: memory the evaluation may take.
+
+    Raises:
+        ValueError: if it would take more; the message says how much.
 
     >>> from hopspec.reference.networks import Hopfield
     >>> one = [[1.0]]
@@ -51,6 +80,9 @@ def evaluate(network: Applicable, state: Rows, format: PBits) -> list[list[PBit]
     >>> float(evaluate(layer, one, PBits(4))[0][0])
     0.75
     """
+    predicted = predicted_bytes(network, state, format)
+    if predicted > most_bytes:
+        raise ValueError(f"the evaluation would take {predicted:,} bytes of memory, more than {most_bytes:,}")
     field = PBitField(Arithmetic(format))
     return network.apply(field, field.matrix(state))
 

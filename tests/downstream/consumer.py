@@ -135,7 +135,8 @@ def the_reference() -> None:
     assert_type(reference.round_ratio(1, 3, hopspec.Format("tiny", 4, -8, 7)), Any)
     assert_type(reference.rounded_update([[1.0]], [[1.0]], beta=1.0, bits=8), list[list[float]])
     assert_type(reference.working_bits(hopspec.Precision.logarithmic(4), 1024), int)
-    assert_type(reference.definitions, ModuleType)
+    for module in (reference.definitions, reference.hardness, reference.thought):
+        assert_type(module, ModuleType)
 
 
 class MyArithmetic:
