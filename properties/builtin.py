@@ -14,5 +14,9 @@ BUILTIN: dict[str, str] = {
     "torch-sdpa": "hopspec.properties.peers:TORCH_SDPA",
     "torch-eager": "hopspec.properties.peers:TORCH_EAGER",
     "torch-tree": "hopspec.properties.peers:TORCH_TREE",
+    "circuits": "hopspec.reference.circuits.compiler:CIRCUITS",
+    "pbit-reference": "hopspec.properties.pbit_peers:REFERENCE",
+    "chain-of-thought": "hopspec.reference.thought.construction:CHAIN",
+    "pbit-arrays": "hopspec.properties.pbit_peers:ARRAYS",
 } | {third.name: third.path for third in THIRD_PARTIES}
 FAULT_PREFIX = "fault:"

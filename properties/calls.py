@@ -74,6 +74,7 @@ class Answer:
         mutated: names of arguments that were modified.
         error: the exception's type name, :data:`WRONG_DEVICE`, or "" if there is a result.
         message: its text.
+        result: plain data, where a construction answered.
     """
 
     arrays: tuple[NDArray[Any], ...] = ()
@@ -81,6 +82,7 @@ class Answer:
     mutated: tuple[str, ...] = ()
     error: str = ""
     message: str = ""
+    result: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _answer, (tuple(map(_flat, self.arrays)), self.dtypes, self.mutated, self.error, self.message)
@@ -111,13 +113,23 @@ def _answer(arrays: tuple[_Flat | NDArray[Any], ...], *rest: Any) -> Answer:
 
 @dataclass(frozen=True)
 class Description:
-    """What an implementation says of itself, and where it runs."""
+    """What an implementation says of itself, and where it runs.
+
+    Args:
+        name: name in reports.
+        quantities: the callables it provides.
+        capabilities: what it claims.
+        accuracy: its accuracy models.
+        environment: what its arithmetic depends on.
+        constructed: fields of a :class:`~hopspec.types.Construction` it offers; empty for a kernel.
+    """
 
     name: str
     quantities: tuple[str, ...]
     capabilities: Capabilities
     accuracy: tuple[AccuracyModel, ...]
     environment: dict[str, str]
+    constructed: tuple[str, ...] = ()
 
 
 class Broken(Exception):  # noqa: N818  (a verdict on the implementation, not an error of ours)

@@ -11,11 +11,14 @@ from hopspec.clauses import load_clauses
 from hopspec.lock import stale_links
 from hopspec.properties.adapters.command import show_implementations
 from hopspec.properties.bench.command import bench_app
+from hopspec.properties.circuit_command import circuit_command
+from hopspec.properties.depth.command import depth_command
 from hopspec.properties.expectations import expect, read_expectations, unmatched
 from hopspec.properties.forms import FORMS, in_form
 from hopspec.properties.kills.command import alarm_command, kill_command
 from hopspec.properties.kills.search_command import search_command
 from hopspec.properties.model_table import models_command
+from hopspec.properties.precision_command import precision_command
 from hopspec.properties.production import verify_at
 from hopspec.properties.production_problem import parse_size
 from hopspec.properties.production_report import print_at, write_json_at
@@ -26,6 +29,7 @@ from hopspec.properties.reporting.plots import SERIES
 from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.properties.runner import PROFILES, Options, check_options, verify
 from hopspec.properties.spec_command import acknowledge, load_links, show_clause, show_table
+from hopspec.properties.thought_command import word_command
 from hopspec.properties.vectors.command import vectors_app
 
 __all__ = ["app"]
@@ -41,6 +45,10 @@ app.command("kill")(kill_command)
 app.command("alarm")(alarm_command)
 app.command("search")(search_command)
 app.command("models")(models_command)
+app.command("precision")(precision_command)
+app.command("circuit")(circuit_command)
+app.command("word")(word_command)
+app.command("depth")(depth_command)
 add_commands(app)
 
 
@@ -205,8 +213,12 @@ def faults_command() -> None:
     from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
 
     console = wide_console()
+    from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS  # noqa: PLC0415
+
     for name, fault in FAULTS.items():
         console.print(f"{name:36} {fault.kind:12} {fault.what}", highlight=False, markup=False)
+    for name, wrong in CONSTRUCTION_FAULTS.items():
+        console.print(f"{name:36} {'construction':12} {wrong.what}", highlight=False, markup=False)
 
 
 @app.command("implementations")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hopspec.properties.checks import CHECKS
+from hopspec.properties.construction_session import CONSTRUCTED
 from hopspec.properties.models import JUDGED
 from hopspec.properties.results import Report, Verdict
 
@@ -137,8 +138,9 @@ def _entry(entry: dict[str, Any], where: str) -> Expectation:
             f"{where}: clause {entry['clause']!r} has no property; those that have: {known_clauses}"
         )
     dtype = entry.get("dtype", "")
-    if dtype not in ("", *JUDGED):
-        raise ValueError(f"{where}: dtype {dtype!r} is unknown; expected one of {', '.join(JUDGED)}")
+    known = (*JUDGED, *CONSTRUCTED)
+    if dtype not in ("", *known):
+        raise ValueError(f"{where}: dtype {dtype!r} is unknown; expected one of {', '.join(known)}")
     return Expectation(
         entry["clause"], dtype, entry.get("implementation", ""), entry["reason"], expires, where
     )

@@ -26,6 +26,8 @@ from hopspec.properties.sampling import sample
 from hopspec.properties.shaping import Unlisted, shaped
 from hopspec.properties.shares import Share
 from hopspec.properties.subject import Subject, start
+from hopspec.properties.trials import FAMILY as CONSTRUCTIONS
+from hopspec.properties.trials import judge_constructions
 from hopspec.properties.witnesses import MODEL_WITNESSES, compare_models
 
 __all__ = ["explore_families"]
@@ -263,7 +265,9 @@ class Run:
     def shrink(self, progress: Callable[[int, int], None]) -> None:
         """Replace each failing problem by the smallest one found."""
         by_name = {c.name: c for c in self.checks}
-        broken = [c for c in self.cells.values() if c.failure is not None and not c.unclaimed]
+        # Draws of constructions are small from the first on.
+        failed = [c for c in self.cells.values() if c.failure is not None and not c.unclaimed]
+        broken = [c for c in failed if c.check in by_name]
         subjects = {s.name: s for s in self.subjects}
         # One for each clause and implementation: the smaller a problem is, the sooner it is a small one.
         smallest_first = sorted(broken, key=failing_size)
@@ -333,10 +337,17 @@ def explore_families(
     def run_of(share: Share) -> Run:
         return Run(replace(options, seed=share.seed), subjects, report, share.number, share.of)
 
+    def construct(share: Share, begin: bool = True) -> None:
+        told = partial(progress, share.label)
+        judge_constructions(replace(options, seed=share.seed), subjects, report, told, begin)
+
     try:
         subjects = start(options, report, nursery)
         if options.first:
-            for _, group in groupby(sorted(shares, key=lambda s: s[1:]), key=lambda s: s[1:]):
+            every = [*shares]
+            shares = iter([share for share in every if share.family == CONSTRUCTIONS])
+            rest = [share for share in every if share.family != CONSTRUCTIONS]
+            for _, group in groupby(sorted(rest, key=lambda s: s[1:]), key=lambda s: s[1:]):
                 ordered = list(group)
                 run = run_of(ordered[0])
                 for share in ordered:
@@ -346,6 +357,9 @@ def explore_families(
                 if run.found is not None:
                     break
         for share in shares:
+            if share.family == CONSTRUCTIONS:
+                construct(share)
+                continue
             run = run_of(share)
             run.take(share.family)
             run.explore(share.family, partial(progress, share.label))
@@ -360,7 +374,10 @@ def explore_families(
     except KeyboardInterrupt:
         report.interrupted = True
         for share in shares:
-            run_of(share).take(share.family)
+            if share.family == CONSTRUCTIONS:
+                construct(share, begin=False)
+            else:
+                run_of(share).take(share.family)
     finally:
         for subject in subjects:
             subject.close()

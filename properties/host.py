@@ -12,8 +12,9 @@ from typing import Protocol
 
 from hopspec.properties import interruption
 from hopspec.properties.calls import Answer, Broken, Call, Description, packed, unpacked
+from hopspec.properties.construction_session import open_session
 from hopspec.properties.nursery import START_SECONDS, Nursery, NurseryLost
-from hopspec.properties.session import Session, Unusable
+from hopspec.properties.session import Unusable
 
 __all__ = ["ChildHost", "Host", "InProcessHost", "NotUsable"]
 
@@ -51,7 +52,7 @@ class InProcessHost:
 
     def __init__(self, target: str, device: str = "cpu") -> None:
         try:
-            self.session = Session(target, device)
+            self.session = open_session(target, device)
         except Unusable as error:
             raise NotUsable(str(error)) from error
         self.description = self.session.describe()

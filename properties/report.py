@@ -18,6 +18,7 @@ from hopspec.properties.digits import CORRUPTIONS
 from hopspec.properties.models import MEASURED_ON
 from hopspec.properties.reporting.reproduction import announced, snippet
 from hopspec.properties.results import Cell, Failure, Report, Verdict, failing_size
+from hopspec.properties.trials import TRIALS
 
 __all__ = [
     "STYLES",
@@ -98,6 +99,8 @@ def _table(report: Report, width: int) -> Table:
 def shape_of(failure: Failure) -> str:
     """The size of the failing problem, in words."""
     p = failure.problem
+    if failure.check in TRIALS:
+        return f"draw {p.steps} of seed {p.seed}"
     (count, d), n = p.query.shape, p.memory.shape[0]
     queries, memories = "query" if count == 1 else "queries", "memory" if n == 1 else "memories"
     return f"{count} {queries}, {n} {memories}, width {d}, beta {p.beta!r}"

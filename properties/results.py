@@ -360,6 +360,11 @@ class Report:
             verdicts = (verdicts - {Verdict.TOO_FEW}) | {Verdict.NOT_REACHED}
         return next((v for v in WORST_FIRST if v in verdicts), Verdict.NOT_CLAIMED)
 
+    def columns(self, implementation: str) -> list[str]:
+        """What an implementation was judged in: dtypes of a kernel, what else a construction offers."""
+        judged = (c.dtype for c in self.cells if c.implementation == implementation)
+        return list(dict.fromkeys([*self.models.get(implementation, {}), *judged]))
+
     @property
     def failures(self) -> list[Cell]:
         """Cells of claimed clauses that are broken or were given too few cases."""

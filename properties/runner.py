@@ -16,6 +16,7 @@ from hopspec.properties.options import PROFILES, Options
 from hopspec.properties.part import Part, results
 from hopspec.properties.results import Report
 from hopspec.properties.shares import Share, Stages, shares_of
+from hopspec.properties.trials import TRIALS
 
 __all__ = ["PROFILES", "Options", "check_options", "verify"]
 
@@ -101,7 +102,7 @@ def check_options(options: Options) -> None:
     """
     if options.profile not in PROFILES:
         raise ValueError(f"profile {options.profile!r} is unknown; expected one of {', '.join(PROFILES)}")
-    known = sorted({c.clause for c in CHECKS})
+    known = sorted({c.clause for c in CHECKS} | {t.clause for t in TRIALS.values()})
     for clause in options.clauses:
         if clause not in known:
             raise ValueError(f"clause {clause!r} has no property; those that have: {', '.join(known)}")

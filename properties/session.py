@@ -26,9 +26,9 @@ from hopspec.properties.calls import WRONG_DEVICE, Answer, Call, Description
 from hopspec.properties.forms import ATTENTION_PREFIX, attention_implementation
 from hopspec.properties.plugin.registration import claims_of, installed
 from hopspec.properties.stories import tell
-from hopspec.types import Capabilities, Certificate, Evaluated, Implementation, Settled
+from hopspec.types import Capabilities, Certificate, Construction, Evaluated, Implementation, Settled
 
-__all__ = ["QUANTITIES", "Session", "resolve"]
+__all__ = ["QUANTITIES", "Session", "Unusable", "find", "resolve"]
 
 # Comparing as integers tells NaN from NaN and zero from minus zero.
 INTEGERS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
@@ -58,7 +58,19 @@ class Unusable(Exception):  # noqa: N818  (a verdict on the target)
 
 
 def resolve(target: str) -> Implementation[Any]:
-    """The implementation that ``target`` names.
+    """The kernel that ``target`` names, see :func:`find`.
+
+    Raises:
+        Unusable: if it names none; the message says why.
+    """
+    found = find(target)
+    if isinstance(found, Construction):
+        raise Unusable(f"{target!r} is a hopspec.Construction; expected a kernel")
+    return found
+
+
+def find(target: str) -> Implementation[Any] | Construction:
+    """The kernel or the construction that ``target`` names.
 
     That is a built-in name, a name that an installed package registers, ``package.module:object`` or
     ``path/to/file.py:object``. A function with claims beside it (see
@@ -73,9 +85,13 @@ def resolve(target: str) -> Implementation[Any]:
         from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
 
         name = target.removeprefix(FAULT_PREFIX)
-        if name not in FAULTS:
-            raise Unusable(f"no fault named {name!r}; `hopspec faults` lists them")
-        return FAULTS[name].fresh()
+        if name in FAULTS:
+            return FAULTS[name].fresh()
+        from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS  # noqa: PLC0415
+
+        if name in CONSTRUCTION_FAULTS:
+            return CONSTRUCTION_FAULTS[name].fresh()
+        raise Unusable(f"no fault named {name!r}; `hopspec faults` lists them")
     attends = target.startswith(ATTENTION_PREFIX)
     path = BUILTIN.get(target, target.removeprefix(ATTENTION_PREFIX))
     if ":" not in path:
@@ -93,7 +109,7 @@ def resolve(target: str) -> Implementation[Any]:
             found = getattr(found, part)
         except AttributeError:
             raise Unusable(f"module {module_name!r} has no attribute {attribute!r}") from None
-    if isinstance(found, Implementation):
+    if isinstance(found, Implementation | Construction):
         return found
     if attends:
         try:
@@ -156,11 +172,12 @@ class Session:
     Args:
         target: as :func:`resolve` takes it.
         device: device the arrays are put on, for example ``"cpu"`` or ``"cuda"``.
+        found: what ``target`` names, where that is known.
     """
 
-    def __init__(self, target: str, device: str = "cpu") -> None:
+    def __init__(self, target: str, device: str = "cpu", found: Implementation[Any] | None = None) -> None:
         self.target = BUILTIN.get(target, target)
-        self.implementation = resolve(target)
+        self.implementation = resolve(target) if found is None else found
         self.device = device
         self.uses_torch = self.implementation.to_array is None
         if self.uses_torch:

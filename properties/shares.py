@@ -9,6 +9,7 @@ from typing import NamedTuple
 from hopspec.properties.checks import CHECKS
 from hopspec.properties.families import FAMILIES
 from hopspec.properties.options import PROFILES, Options
+from hopspec.properties.trials import FAMILY, properties_of
 
 __all__ = ["Share", "Stages", "shares_of"]
 
@@ -51,7 +52,10 @@ def shares_of(options: Options) -> list[Share]:
     families = digits + [f for f in ordered if f in wanted]
     of = -(-(options.examples or PROFILES[options.profile].cases) // CASES)
     seeds = range(options.seed, options.seed + options.seeds)
-    return [Share(f, seed, number, of) for f in families for seed in seeds for number in range(of)]
+    constructions = [Share(FAMILY, seed, 0, 1) for seed in seeds if any(properties_of(options))]
+    return [
+        Share(f, seed, number, of) for f in families for seed in seeds for number in range(of)
+    ] + constructions
 
 
 class Stages:

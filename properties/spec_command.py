@@ -23,9 +23,12 @@ def load_links() -> None:
 def killers_of(clause_id: str) -> list[str]:
     """Names of the planted faults that a property of the clause is shown to kill."""
     from hopspec.properties.faults import FAULTS  # noqa: PLC0415  (needs PyTorch)
+    from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS  # noqa: PLC0415
 
     properties = {name.rpartition(".")[2] for name in checkers_of(clause_id)}
-    return [name for name, fault in FAULTS.items() if properties & set(fault.killed_by)]
+    killed = {name: fault.killed_by for name, fault in FAULTS.items()}
+    killed |= {name: fault.killed_by for name, fault in CONSTRUCTION_FAULTS.items()}
+    return [name for name, by in killed.items() if properties & set(by)]
 
 
 def _short(names: tuple[str, ...]) -> str:

@@ -29,7 +29,8 @@ class Subject:
         self.host = host
         self.description: Description = host.description
         self.name = self.description.name
-        claimed = self.description.capabilities.dtypes
+        self.constructed = self.description.constructed
+        claimed = () if self.constructed else self.description.capabilities.dtypes
         self.dtypes = tuple(d for d in claimed if not options.dtypes or d in options.dtypes)
         self.models = {d: self._model(d, options.model) for d in self.dtypes}
         self.forget()
@@ -108,9 +109,10 @@ def start(options: Options, report: Report, nursery: Nursery | None) -> list[Sub
             report.unusable[name] = str(error)
             continue
         devices = subject.description.capabilities.devices
-        if not subject.dtypes or options.device.partition(":")[0] not in devices:
+        ready = subject.dtypes or subject.constructed
+        if not ready or options.device.partition(":")[0] not in devices:
             subject.close()
-            lacking = (options.device,) if subject.dtypes else options.dtypes
+            lacking = (options.device,) if ready else options.dtypes
             report.unusable[name] = not_claimed(lacking)
             continue
         if subject.name in report.targets:

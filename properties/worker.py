@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hopspec.properties.calls import packed, unpacked
-from hopspec.properties.session import Session
+from hopspec.properties.construction_session import open_session
 
 # A process that closed its connection is about to end by itself.
 ENDING_SECONDS = 5.0
@@ -89,7 +89,7 @@ class Forker:
 def serve_implementation(connection: Connection, target: str, device: str) -> int:
     """Answer calls to one implementation until the parent closes the connection."""
     try:
-        session = Session(target, device)
+        session = open_session(target, device)
     except Exception as error:
         connection.send(
             f"{type(error).__name__}: {error}" if type(error).__name__ != "Unusable" else str(error)

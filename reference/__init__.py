@@ -5,10 +5,12 @@ format, and so are ``jacobian`` and ``gradients``; ``trajectory`` and ``settle``
 ``solve`` encloses everything a verdict needs. ``certify``, ``fixed_point`` and ``enclosed_trajectory``
 prove where the exact iteration leads. The definitions they obey are in
 :mod:`hopspec.reference.definitions`. PyTorch is not needed, and inputs are taken exactly. ``solve_large``
-is ``solve`` for the sizes kernels run at, in seconds.
+is ``solve`` for the sizes kernels run at, in seconds. :mod:`hopspec.reference.hardness` draws instances of
+problems that no network of constant depth is expected to solve, and :mod:`hopspec.reference.thought` solves
+one of them by chain of thought.
 """
 
-from hopspec.reference import definitions
+from hopspec.reference import definitions, hardness, networks, pbit, thought
 from hopspec.reference.attention_form import attention, attention_log_normalizer, causal_mask
 from hopspec.reference.certificate import certify
 from hopspec.reference.context import working_bits
@@ -43,16 +45,20 @@ __all__ = [
     "energy",
     "fixed_point",
     "gradients",
+    "hardness",
     "implicit_gradient",
     "jacobian",
     "log_normalizer",
     "lse",
+    "networks",
+    "pbit",
     "prepare",
     "round_ratio",
     "rounded_update",
     "settle",
     "solve",
     "solve_large",
+    "thought",
     "trajectory",
     "update",
     "working_bits",

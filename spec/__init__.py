@@ -23,11 +23,14 @@ __all__ = [
     "AccuracyModel",
     "Capabilities",
     "Certificate",
+    "Construction",
     "Evaluated",
     "Exact",
     "Format",
     "Implementation",
     "Memory",
+    "PBit",
+    "PBits",
     "Precision",
     "Proof",
     "Settled",
@@ -58,11 +61,13 @@ if TYPE_CHECKING:
         settle,
     )
     from hopspec.formats import Format
+    from hopspec.pbit import PBit, PBits
     from hopspec.precision import Precision
     from hopspec.types import (
         AccuracyModel,
         Capabilities,
         Certificate,
+        Construction,
         Evaluated,
         Exact,
         Implementation,
@@ -89,11 +94,13 @@ else:
             "settle",
         ),
         "hopspec.formats": ("Format",),
+        "hopspec.pbit": ("PBit", "PBits"),
         "hopspec.precision": ("Precision",),
         "hopspec.types": (
             "AccuracyModel",
             "Capabilities",
             "Certificate",
+            "Construction",
             "Evaluated",
             "Exact",
             "Implementation",

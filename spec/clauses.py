@@ -59,6 +59,9 @@ QUANTITIES = (
     "certify",
     "prepare",
     "attention",
+    "arithmetic",
+    "circuits",
+    "chain",
 )
 _PARTS = ("Statement", "Domain", "Source", "Why")
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from hopspec.formats import FLOAT32, Format
+from hopspec.pbit import PBit, PBits
 
 __all__ = [
     "AccuracyModel",
     "Capabilities",
     "Certificate",
+    "ChainOfThought",
+    "CircuitCompiler",
+    "Construction",
     "Evaluated",
     "Exact",
     "Implementation",
+    "PBitArithmetic",
     "Proof",
     "Settled",
     "Status",
@@ -399,3 +404,100 @@ class Implementation(Generic[A]):
         if (self.to_array is None) != (self.from_array is None):
             lacking = "to_array" if self.to_array is None else "from_array"
             raise ValueError(f"to_array and from_array go together, but {lacking} is missing")
+
+
+class PBitArithmetic(Protocol):
+    """Arithmetic in F_p, many results at a time (clause MHN-FPN-6)."""
+
+    def supports(self, format: PBits) -> bool:
+        """Whether the operations are offered for this set of numbers."""
+        ...
+
+    def operate(self, operation: str, format: PBits, operands: Sequence[Sequence[Any]]) -> list[PBit]:
+        """The results of one operation.
+
+        Args:
+            operation: ``"add"``, ``"subtract"``, ``"multiply"``, ``"divide"``, ``"floor"``, ``"sqrt"``,
+                ``"exp"``, ``"sum"``, ``"product"`` or ``"dot"``.
+            format: the set F_p.
+            operands: one sequence per operand, each with one entry per result: a :class:`~hopspec.pbit.PBit`,
+                or for sums, products and dot products a sequence of them.
+        """
+        ...
+
+    def update(
+        self, format: PBits, query: Sequence[Sequence[float]], memory: Sequence[Sequence[float]], beta: float
+    ) -> list[list[PBit]]:
+        """One update of ``[L, d]`` over a memory ``[N, d]``, wholly in F_p, with shift (MHN-NET-4)."""
+        ...
+
+
+class CircuitCompiler(Protocol):
+    """Threshold circuits for functions over F_p (clauses MHN-CIR)."""
+
+    def measure(self, function: str, sizes: Mapping[str, int]) -> Mapping[str, Any]:
+        """Depth, numbers of inputs and outputs, and gates by kind of a circuit."""
+        ...
+
+    def evaluate(self, function: str, sizes: Mapping[str, int], inputs: Any) -> Any:
+        """The outputs ``[count, outputs]`` for ``inputs`` ``[count, inputs]``, arrays of bools."""
+        ...
+
+    def gate(self, function: str, sizes: Mapping[str, int], number: int) -> tuple[Any, ...]:
+        """Kind, weights, threshold and inputs of one gate, from the numbers alone."""
+        ...
+
+
+class ChainOfThought(Protocol):
+    """A network over F_p that multiplies permutations of S5 step by step (clauses MHN-COT).
+
+    Permutations are given by their numbers, 0 to 119, in lexicographic order.
+    """
+
+    def run(self, word: Sequence[int], digits: int = 1, bits: int | None = None) -> Sequence[int]:
+        """The products of the first one, two, three and so on letters, as far as they are permutations.
+
+        Args:
+            word: the letters.
+            digits: of a position, see clause MHN-COT-3.
+            bits: p; None for the least that is enough for every word of this length.
+        """
+        ...
+
+    def heard(
+        self, length: int, digits: int, bits: int, position: int, among: Sequence[int]
+    ) -> Sequence[int]:
+        """Positions in ``among`` whose letters have a weight that is not 0 for the answer at ``position``.
+
+        Args:
+            length: of the longest word.
+            digits: of a position.
+            bits: p.
+            position: of the answer that asks.
+            among: positions of letters.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Construction:
+    """What is under test besides kernels: arithmetic, circuits and networks that are written down.
+
+    Args:
+        name: name in reports.
+        arithmetic: p-bit arithmetic.
+        circuits: a compiler of threshold circuits.
+        chain: a network with chain of thought.
+
+    Raises:
+        ValueError: if nothing is given.
+    """
+
+    name: str
+    arithmetic: PBitArithmetic | None = None
+    circuits: CircuitCompiler | None = None
+    chain: ChainOfThought | None = None
+
+    def __post_init__(self) -> None:
+        if self.arithmetic is None and self.circuits is None and self.chain is None:
+            raise ValueError(f"construction {self.name!r} must offer something, got nothing")

@@ -22,6 +22,8 @@ OWN = {
     "torch-sdpa": "scaled_dot_product_attention of PyTorch, whichever kernel it chooses",
     "torch-eager": "two matrix products around torch.softmax",
     "torch-tree": "the same by sums in pairs, pairs of pairs and so on",
+    "pbit-reference": "arithmetic in F_p on Python integers",
+    "pbit-arrays": "the same on NumPy arrays",
 }
 
 

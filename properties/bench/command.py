@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from hopspec.properties.bench import oracle
+from hopspec.properties.bench import oracle, pbit
 from hopspec.properties.bench.fastpath_command import fastpath_command
 from hopspec.properties.bench.record import Run, read, write
 from hopspec.properties.bench.table import print_changes, print_run
@@ -92,6 +92,31 @@ def oracle_command(
         console.print(f"times written to {json}")
 
 
+@bench_app.command("pbit")
+def pbit_command(
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="Queries x memories x dimensions, such as 64x64x16; may be repeated."),
+    ] = None,
+    bits: Annotated[list[int] | None, typer.Option(min=2, help="Precision; may be repeated.")] = None,
+    rounds: Annotated[int, typer.Option(min=5, help="Rounds of every comparison.")] = 7,
+    json: Annotated[Path | None, typer.Option(help="Write all times to this file.")] = None,
+) -> None:
+    """Time one update in F_p, one number at a time and on arrays, which must agree bit for bit."""
+    console = wide_console()
+    try:
+        sizes = [_triple(text) for text in size or ("64x64x16",)]
+        check_writable({"--json": json})
+        with Display() as display:
+            found = pbit.run(sizes, bits or [11, 24], rounds, display)
+    except ValueError as error:
+        raise refusal(error) from None
+    print_run(found, console)
+    if json is not None:
+        write([found], json)
+        console.print(f"times written to {json}")
+
+
 def read_child(sizes: list[tuple[int, int]], bits: list[int], rounds: int, quick: bool) -> list[Run]:
     """The runs of another process, in which mpmath and the reference do without gmpy2.
 
@@ -121,6 +146,14 @@ def _size(text: str) -> tuple[int, int]:
     if not (cross and n.isdecimal() and d.isdecimal() and int(n) and int(d)):
         raise ValueError(f"--size must be memories x dimensions, such as 256x64, got {text!r}")
     return int(n), int(d)
+
+
+def _triple(text: str) -> tuple[int, int, int]:
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"--size must be queries x memories x dimensions, such as 64x64x16, got {text!r}")
+    count, n, d = map(int, parts)
+    return count, n, d
 
 
 def _backends(asked: str, here: str) -> list[str]:

@@ -15,6 +15,7 @@ from hopspec.properties.kills.hunting import SharingRun, families_of
 from hopspec.properties.kills.plan import Pair
 from hopspec.properties.options import Options
 from hopspec.properties.results import Cell, Report
+from hopspec.properties.session import Session
 from hopspec.properties.subject import Subject
 
 __all__ = ["Measured", "measure"]
@@ -53,6 +54,8 @@ class BesideRight(InProcessHost):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair.target)
         self.right = InProcessHost(pair.target)
+        # Faults of constructions are none of a pair.
+        assert isinstance(self.right.session, Session)
         self.right.session.implementation = FAULTS[pair.fault].right()
         self.calls = self.differing = 0
 

@@ -52,7 +52,7 @@ def _suite(report: Report, name: str) -> ET.Element:
     cases = []
     own = [c for c in report.cells if c.implementation == name]
     for clause in load_clauses():
-        for dtype in report.models.get(name, {}):
+        for dtype in report.columns(name):
             cells = [c for c in own if (c.clause, c.dtype) == (clause, dtype)]
             if cells:
                 cases.append(_case(report, cells))

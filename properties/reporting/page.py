@@ -109,8 +109,8 @@ def _rows(report: Report) -> list[Row]:
     """One row for each clause, implementation and dtype; what is wrong comes first."""
     rows = []
     for clause in load_clauses().values():
-        for name, models in report.models.items():
-            for dtype in models:
+        for name in report.models:
+            for dtype in report.columns(name):
                 cells = report.of(clause.id, name, dtype)
                 if cells:
                     verdict = report.verdict(clause.id, name, dtype)
@@ -182,9 +182,9 @@ def _counterexamples(report: Report) -> Iterator[dict[str, Any]]:
 def _tightness(report: Report) -> Iterator[dict[str, Any]]:
     order = list(load_clauses())
     cells = sorted((c for c in report.cells if not c.unclaimed), key=lambda c: order.index(c.clause))
-    for name, models in report.models.items():
+    for name in report.models:
         figures = []
-        for dtype in models:
+        for dtype in report.columns(name):
             own = [c for c in cells if (c.implementation, c.dtype) == (name, dtype)]
             drawing = tightness_plot(own)
             if drawing:

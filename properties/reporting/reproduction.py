@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hopspec.clauses import load_clauses
 from hopspec.properties.forms import ATTENTION_PREFIX
 from hopspec.properties.results import Cell, Failure, Report
+from hopspec.properties.trials import TRIALS
 
 __all__ = ["Made", "announced", "reproduction", "snippet"]
 
@@ -87,16 +88,19 @@ def snippet(report: Report, cell: Cell, failure: Failure) -> str:
 
 def announced(cell: Cell) -> str:
     """What a snippet does: it makes the failing call, or one of those that a property compares."""
-    direct = load_clauses()[cell.clause].kind == "BOUND"
+    direct = cell.check in TRIALS or load_clauses()[cell.clause].kind == "BOUND"
     return "to reproduce:" if direct else "the inputs, and a call with them:"
 
 
 def reproduction(cell: Cell, failure: Failure, made: Made) -> str:
     """Python that makes the call of a failing problem and the exact one, every number exact."""
+    p = failure.problem
+    if failure.check in TRIALS:
+        call = f"repeat({made.target!r}, {failure.check!r}, seed={p.seed}, number={p.steps})"
+        return f"from hopspec.properties.trials import repeat\nprint({call})"
     wanted = load_clauses()[cell.clause].quantities
     if "attention" in wanted or made.target.startswith(ATTENTION_PREFIX):
         return _attention(failure, wanted[0] if wanted else "", made)
-    p = failure.problem
     quantity = next((q for q in wanted if q in REFERENCES), "retrieve")
     lines = [*made.beginning, made.line("query", p.query), made.line("memory", p.memory)]
     extra = f"beta={p.beta!r}"

@@ -38,6 +38,9 @@ CLAUSES_WITHOUT_VECTORS: dict[str, str] = {
     **dict.fromkeys(("MHN-LAW-1", "MHN-LAW-2", "MHN-LAW-4", "MHN-LAW-5", "MHN-LAW-6"), _TWO),
     "MHN-STA": "is about hundreds of queries at once",
     "MHN-ATT": "is about what attention kernels have besides; a vector is one retrieval",
+    **dict.fromkeys(
+        ("MHN-FPN", "MHN-NET", "MHN-CIR", "MHN-COT"), "is about p-bit floats, no format of vectors"
+    ),
     "MHN-BIG": "is about the exact answer at sizes no file should hold",
 }
 

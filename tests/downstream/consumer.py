@@ -1,6 +1,6 @@
 """Right use of every public name, with the type that each must have for a project that installs hopspec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, assert_type
 
@@ -135,7 +135,45 @@ def the_reference() -> None:
     assert_type(reference.round_ratio(1, 3, hopspec.Format("tiny", 4, -8, 7)), Any)
     assert_type(reference.rounded_update([[1.0]], [[1.0]], beta=1.0, bits=8), list[list[float]])
     assert_type(reference.working_bits(hopspec.Precision.logarithmic(4), 1024), int)
-    assert_type(reference.definitions, ModuleType)
+    for module in (reference.definitions, reference.hardness, reference.thought):
+        assert_type(module, ModuleType)
+
+
+class MyArithmetic:
+    """Arithmetic in F_p of one's own, through the reference."""
+
+    def supports(self, format: hopspec.PBits) -> bool:
+        """Every set of numbers."""
+        return format.bits <= 64
+
+    def operate(
+        self, operation: str, format: hopspec.PBits, operands: Sequence[Sequence[Any]]
+    ) -> list[hopspec.PBit]:
+        """One result after the other."""
+        function = getattr(reference.pbit.Arithmetic(format), operation)
+        return [function(*each) for each in zip(*operands, strict=True)]
+
+    def update(
+        self,
+        format: hopspec.PBits,
+        query: Sequence[Sequence[float]],
+        memory: Sequence[Sequence[float]],
+        beta: float,
+    ) -> list[list[hopspec.PBit]]:
+        """One update; unit matrices project nothing."""
+        width = range(len(query[0]))
+        unit = [[float(i == j) for j in width] for i in width]
+        layer = reference.networks.Hopfield(unit, unit, beta=beta, stored=memory)
+        return reference.networks.evaluate(layer, query, format)
+
+
+def the_constructions() -> hopspec.Construction:
+    """What is verified besides kernels."""
+    numbers = hopspec.PBits(4)
+    assert_type(numbers.largest, hopspec.PBit)
+    assert_type(reference.pbit.Arithmetic(numbers).number(0.5), hopspec.PBit)
+    assert_type(MyArithmetic().operate("add", numbers, [[numbers.zero], [numbers.zero]]), list[hopspec.PBit])
+    return hopspec.Construction("mine", arithmetic=MyArithmetic())
 
 
 if __name__ == "__main__":
@@ -143,3 +181,4 @@ if __name__ == "__main__":
     the_shared_types()
     assert_type(a_description().retrieve, Callable[..., Any])
     the_reference()
+    the_constructions()
