@@ -1,0 +1,146 @@
+"""The page on what the compiled kernels need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from hopspec.properties.gpu.chips import TARGETS, target_of
+from hopspec.properties.gpu.compiling import Resources
+from hopspec.properties.gpu.occupancy import occupancy
+from hopspec.properties.gpu.requirements import NO_STACK, complaints, may_spill
+
+__all__ = ["COLUMNS", "page", "row", "toolchain"]
+
+COLUMNS = (
+    "kernel",
+    "dtype",
+    "d",
+    "tile",
+    "warps",
+    "stages",
+    "registers",
+    "stack B",
+    "shared KiB",
+    "blocks",
+    "occupancy",
+    "limited by",
+    "tensor",
+    "exp2",
+)
+
+INTRODUCTION = """\
+# What the kernels are compiled to
+
+Written by `hopspec gpu resources --page docs/gpu-resources.md`, which compiles every kernel at every tile
+size it is shipped with and reads the machine code. It takes no GPU, and nothing on this page was run on one.
+
+- *tile* is the number of queries of a block by the number of memories it takes at a time; *stages*, how many
+  of those are being read at once.
+- *registers* are those of one thread, *stack* the bytes of one thread that lie in memory because registers do
+  not suffice, *shared* the shared memory of one block.
+- *blocks* is how many of them a multiprocessor holds at a time and *occupancy* their warps as a share of the
+  most it can hold, both computed from the published limits below. It says how much there is to hide waiting
+  with, not how fast a kernel is: large tiles read the memory less often and have low occupancy.
+- *tensor* and *exp2* count instructions in the machine code: products of matrices in tensor cores, and
+  exponentials of base 2 in the special-function units. In float32 products are multiplications and additions
+  in float32, never TF32.
+"""
+
+LIMITS = """\
+## The limits
+
+| target | registers of a multiprocessor | of a thread | warps | blocks | shared KiB | of a block | source |
+|---|--:|--:|--:|--:|--:|--:|---|
+"""
+
+
+def page(found: Sequence[Resources], toolchain: str) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        found: what each kernel needs.
+        toolchain: what compiled them.
+    """
+    parts = [INTRODUCTION, f"Compiled by {toolchain}.\n", _verdict(found)]
+    for name in TARGETS:
+        rows = [row(r) for r in found if r.target == name]
+        if rows:
+            head = ["| " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 2)]
+            lines = [*head, *("| " + " | ".join(cells) + " |" for cells in rows)]
+            parts.append(f"## {name}\n\n" + "\n".join(lines) + "\n")
+    parts.append(LIMITS + "\n".join(map(_limits, sorted({r.target for r in found}, key=list(TARGETS).index))))
+    return "\n".join(parts) + "\n"
+
+
+def row(resources: Resources) -> tuple[str, ...]:
+    """One line of the table, in the order of :data:`COLUMNS`."""
+    place = (resources.kernel, resources.dtype, str(resources.width))
+    cut = (
+        f"{resources.queries}x{resources.memories}",
+        str(resources.warps),
+        str(resources.stages),
+    )
+    if resources.error:
+        return (*place, *cut, *("-",) * 7, resources.error)
+    held = occupancy(target_of(resources.target), resources.registers, resources.shared, resources.warps)
+    return (
+        *place,
+        *cut,
+        str(resources.registers),
+        str(resources.stack),
+        f"{resources.shared / 1024:.4g}",
+        str(held.blocks),
+        f"{held.share:.0%}",
+        held.reason,
+        str(resources.counts.get("tensor", 0)),
+        str(resources.counts.get("exp2", 0)),
+    )
+
+
+def toolchain() -> str:
+    """What compiles the kernels here, with its version."""
+    try:
+        return f"triton {version('triton')}"
+    except PackageNotFoundError:
+        return "no triton"
+
+
+def _verdict(found: Sequence[Resources]) -> str:
+    widths = ", ".join(f"d = {width} in {dtype}" for dtype, width in NO_STACK.items())
+    wrong = [str(c) for r in found for c in complaints(r)]
+    spilling = [r for r in found if may_spill(r) and r.stack]
+    lines = [
+        f"Required: no stack up to {widths}; no more shared memory than a block can have; tensor cores in "
+        "half precision; no TF32 in float32.",
+        "",
+    ]
+    if wrong:
+        lines += ["**Not met:**", "", *(f"- {text}" for text in wrong)]
+    else:
+        lines.append(f"All {len(found)} meet this.")
+    if spilling:
+        lines += [
+            "",
+            "Beyond these widths the stack is used where no tile of at least 16 queries and 16 memories that "
+            "tensor cores or multiply-adds can work on does without:",
+            "",
+            *(
+                f"- {r.name}: {r.stack} bytes, accessed by {r.counts.get('spilled', 0)} instructions"
+                for r in spilling
+            ),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _limits(name: str) -> str:
+    target = target_of(name)
+    numbers = (
+        target.registers,
+        target.thread_registers,
+        target.warps,
+        target.blocks,
+        target.shared >> 10,
+        target.block_shared >> 10,
+    )
+    return f"| {name} | " + " | ".join(map(str, numbers)) + f" | {target.source} |"
