@@ -10,6 +10,8 @@ BUILTIN: dict[str, str] = {
     "fastpath": "hopspec.fastpath.descriptor:DESCRIPTOR",
     "fastpath-merged": "hopspec.fastpath.descriptor:MERGED",
     "fastpath-batch-invariant": "hopspec.fastpath.descriptor:BATCH_INVARIANT",
+    "fastpath-cuda": "hopspec.fastpath.triton.descriptor:CUDA",
+    "triton": "hopspec.fastpath.triton.descriptor:TRITON",
     "triton-interpreted": "hopspec.fastpath.triton.interpreted:INTERPRETED",
     "reference": "hopspec.properties.peers:REFERENCE",
     "torch-sdpa": "hopspec.properties.peers:TORCH_SDPA",

@@ -19,17 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hopspec.fastpath import _route
-from hopspec.fastpath._energy import energy, log_normalizer
-from hopspec.fastpath._evaluate import evaluate
-from hopspec.fastpath._retrieve import retrieve
-from hopspec.fastpath._settle import settle
 from hopspec.fastpath.descriptor import DESCRIPTOR
+from hopspec.fastpath.triton.descriptor import model, served_by
 from hopspec.fastpath.triton.launch import Engine
 from hopspec.fastpath.triton.source import interpreted
 from hopspec.fastpath.triton.tiles import Tile
-from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32, Format
-from hopspec.types import AccuracyModel, Implementation, Summation
+from hopspec.formats import BFLOAT16, FLOAT16, FLOAT32
+from hopspec.types import Implementation
 
 __all__ = ["BLOCK", "INTERPRETED", "engine_of", "implementation"]
 
@@ -51,54 +47,19 @@ def engine_of(kernels: Any) -> Engine:
     return Engine(kernels, interpreted=True, tile=_tile, processors=_processors, least_blocks=1)
 
 
-def _model(storage: Format) -> AccuracyModel:
-    half = storage is not FLOAT32
-    return AccuracyModel(
-        name=f"triton-interpreted-{storage.name}",
-        storage=storage,
-        accumulation=FLOAT32,
-        exp_error=4 * 2.0**-24,
-        exp_flush=2.0**-125,
-        log_error=2.0**-21,
-        round_weights=half,
-        rounded_denominator=half,
-        block=BLOCK,
-        base2=True,
-        exp_zero_is_one=True,
-        output=FLOAT32,
-        weighted_sum=Summation(chunk=BLOCK),
-        weight_sum=Summation(chunk=BLOCK),
-    )
+_CLAIMS = replace(
+    DESCRIPTOR.capabilities, dtypes=("float32", "bfloat16", "float16"), devices=("cpu",), max_size=1 << 12
+)
+_ACCURACY = tuple(
+    # NumPy's logarithm of float32 is documented with 4 ulp; its products and sums round to nearest.
+    model("triton-interpreted", storage, BLOCK, log_error=8 * FLOAT32.unit_roundoff, nearest=True)
+    for storage in (FLOAT32, BFLOAT16, FLOAT16)
+)
 
 
 def implementation(name: str, engine: Callable[[], Engine]) -> Implementation[Tensor]:
-    """The fast path with its kernels run by ``engine``, which is made when first used."""
-
-    def routed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            with _route.forced(engine()):
-                return function(*arguments, **options)
-
-        return call
-
-    return replace(
-        DESCRIPTOR,
-        name=name,
-        retrieve=routed(retrieve),
-        log_normalizer=routed(log_normalizer),
-        energy=routed(energy),
-        settle=routed(settle),
-        evaluate=routed(evaluate),
-        certify=None,
-        association=None,
-        capabilities=replace(
-            DESCRIPTOR.capabilities,
-            dtypes=("float32", "bfloat16", "float16"),
-            devices=("cpu",),
-            max_size=1 << 12,
-        ),
-        accuracy=tuple(_model(storage) for storage in (FLOAT32, BFLOAT16, FLOAT16)),
-    )
+    """Interpreted kernels, right or wrong, that claim what the right ones do."""
+    return served_by(name, engine, _CLAIMS, _ACCURACY)
 
 
 INTERPRETED = implementation("triton-interpreted", lambda: engine_of(interpreted()))
