@@ -5,17 +5,99 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from hopspec.properties.bench.display import Display, check_writable, wide_console
 from hopspec.properties.gpu.chips import TARGETS
 from hopspec.properties.gpu.specimen import SPECIMENS
+from hopspec.properties.gpu.stages import STAGES
 
 __all__ = ["gpu_app"]
 
+NO_GPU = "no GPU that PyTorch can use: nothing to measure (--rehearse runs every stage on the CPU)"
+
 gpu_app = typer.Typer(help="Kernels on a GPU: compiled, predicted, and measured where there is one.")
+
+
+@gpu_app.callback(invoke_without_command=True)
+def gpu_command(
+    context: typer.Context,
+    device: Annotated[str, typer.Option(help="Device to measure.")] = "cuda",
+    folder: Annotated[
+        Path, typer.Option(help="Where results are kept, so that an interrupted run goes on.")
+    ] = Path("hopspec-gpu"),
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Only this stage: {', '.join(STAGES)}; may be repeated.")
+    ] = None,
+    again: Annotated[
+        list[str] | None, typer.Option(help="Run this stage even if it is done; may be repeated.")
+    ] = None,
+    page_file: Annotated[
+        Path | None, typer.Option("--page", help="Write the report to this file, and its data beside it.")
+    ] = None,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Run every stage on the CPU, at sizes that mean nothing.")
+    ] = False,
+) -> None:
+    """Do all there is to do on a GPU: verify, measure constants, tune, time, and report.
+
+    A stage that fails does not keep the others from running; what is done is kept, and the same command goes
+    on. Exit status: 0 if every stage ran and nothing was found broken, or there is no GPU; 1 if something is
+    broken or failed; 2 for wrong arguments.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from hopspec.properties.gpu.extent import FULL, TOY  # noqa: PLC0415
+    from hopspec.properties.gpu.report import report  # noqa: PLC0415
+    from hopspec.properties.gpu.running import Done, run_all  # noqa: PLC0415
+
+    console = wide_console()
+    for stage in [*(only or ()), *(again or ())]:
+        if stage not in STAGES:
+            console.print(f"[red]stage must be one of {', '.join(STAGES)}, got {stage!r}[/]", highlight=False)
+            raise typer.Exit(2)
+    name = "CPU" if rehearse else _gpu(device)
+    if not name:
+        console.print(NO_GPU, highlight=False)
+        raise typer.Exit(0)
+
+    def told(done: Done, kept: bool) -> None:
+        state = f"[red]failed[/]: {escape(done.reason)}" if done.reason else "kept" if kept else "done"
+        console.print(f"{done.name}: {state}, {done.seconds:.1f} s", highlight=False)
+
+    with Display() as display:
+        found = run_all(
+            "cpu" if rehearse else device,
+            name,
+            TOY if rehearse else FULL,
+            folder,
+            display,
+            only=only or (),
+            again=again or (),
+            told=told,
+        )
+    text = report(found, rehearsal=rehearse)
+    path = page_file or folder / "report.md"
+    path.write_text(text, encoding="utf-8")
+    data = [asdict(done) for done in found]
+    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    console.print(f"report written to {path}")
+    raise typer.Exit(1 if any(_bad(done.result) or done.reason for done in found) else 0)
+
+
+def _gpu(device: str) -> str:
+    """Name of the device, empty if there is no GPU."""
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else ""
+
+
+def _bad(result: dict[str, Any]) -> bool:
+    """Whether a stage found something broken."""
+    return bool(result.get("failed") or result.get("complaints") or result.get("exit_status"))
 
 
 @gpu_app.command("resources")

@@ -1,4 +1,4 @@
-"""The error of a device's exponentials, over all float32 arguments or some of them, against the exact oracle."""
+"""The error of a device's exponentials, over all float32 arguments or some, against the exact oracle."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from hopspec.reference.exponential import exp_fixed, log_two
 __all__ = ["Swept", "exact_error", "sweep"]
 
 U32 = 2.0**-24
-# Bits to which the power of a number from -1 to 0 is computed; twice as many where it may be as small as
-e**-105. _BITS = 160 _WORST = 32 _CHUNK = 1 << 22
+# Bits to which a power of base 2 is computed, its integer part aside; twice as many for one of base e.
+_BITS = 160
+_WORST = 32
+_CHUNK = 1 << 22
 # Numbers that lie close together have bit patterns that follow one another; this is the pattern of -0.
 _MINUS_ZERO = 1 << 31
 

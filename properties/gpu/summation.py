@@ -20,7 +20,7 @@ __all__ = ["Dot", "Precision", "Scale", "Tree", "depth", "precision", "scale_of"
 
 Array = npt.NDArray[np.float64]
 Dot = Callable[[Array, Array], Array]
-"""Sums ``left[k, :] * right``: ``(left[K, n], right[n]) -> [K]``, float64 arrays of numbers the format holds."""
+"""Sums ``left[k, :] * right``: ``(left[K, n], right[n]) -> [K]``, float64 arrays that the format holds."""
 
 Tree = Any
 """A term, by its number, or a tuple of the trees whose sums are added at once."""
