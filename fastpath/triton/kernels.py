@@ -41,6 +41,27 @@ def narrowed(x):
 
 
 @triton.jit
+def begin(origin, ALIGNED: tl.constexpr):
+    """Where a matrix begins, in elements.
+
+    With ``ALIGNED`` it is a multiple of 16: without it the compiler has to read rows number by number.
+    """
+    offset = tl.load(origin)
+    if ALIGNED:
+        offset = tl.multiple_of(offset, 16)
+    return offset
+
+
+@triton.jit
+def scale_at(place):
+    """Beta in base 2 and float32, or NaN, which flags every row, where float32 holds it badly or not at all."""
+    beta = tl.load(place)
+    scale = (beta * LOG2_E).to(tl.float32)
+    held = (tl.abs(scale) >= LEAST_NORMAL) & (tl.abs(scale) < float("inf")) | (beta == 0.0)
+    return tl.where(held, scale, float("nan"))
+
+
+@triton.jit
 def associated(
     state,
     memory,
@@ -81,9 +102,7 @@ def associated(
     read_inside = (read_lane < read_width)[None, :]
     sums = tl.full([ROWS, READ_WIDTH], 0.0, tl.float32)
     total = tl.full([ROWS], 0.0, tl.float32)
-    # Beyond these a scale has lost precision, or is lost.
-    usable = (tl.abs(scale) >= LEAST_NORMAL) & (tl.abs(scale) < float("inf")) | (scale == 0.0)
-    least = tl.where(usable, tl.full([ROWS], 0.0, tl.float32), float("-inf"))
+    least = tl.full([ROWS], 0.0, tl.float32)
     peak = tl.full([ROWS], float("-inf"), tl.float32)
     for start in range(first, last, BLOCK):
         number = (start + block).to(tl.int64)
@@ -168,6 +187,7 @@ def attend_kernel(
     MASKED: tl.constexpr,
     PARTED: tl.constexpr,
     BY_BITS: tl.constexpr,
+    ALIGNED: tl.constexpr,
 ):
     """Update and log-normalizer of one tile of queries; with ``PARTED``, what one part of the memory adds.
 
@@ -182,11 +202,11 @@ def attend_kernel(
     row_there = row < rows
     lane = tl.arange(0, WIDTH)
     read_lane = tl.arange(0, READ_WIDTH)
-    query += tl.load(origins + lead)
-    memory += tl.load(origins + leads + lead)
-    values += tl.load(origins + 2 * leads + lead)
-    keep += tl.load(origins + 3 * leads + lead)
-    scale = (tl.load(beta + tl.load(origins + 4 * leads + lead)) * LOG2_E).to(tl.float32)
+    query += begin(origins + lead, ALIGNED)
+    memory += begin(origins + leads + lead, ALIGNED)
+    values += begin(origins + 2 * leads + lead, ALIGNED)
+    keep += begin(origins + 3 * leads + lead, ALIGNED)
+    scale = scale_at(beta + tl.load(origins + 4 * leads + lead))
     state = tl.load(
         query + row[:, None] * query_row + lane[None, :] * query_column,
         mask=row_there[:, None] & (lane < width)[None, :],
@@ -330,6 +350,7 @@ def rescue_kernel(
     READ_WIDTH: tl.constexpr,
     MASKED: tl.constexpr,
     BY_BITS: tl.constexpr,
+    ALIGNED: tl.constexpr,
 ):
     """The rows that were flagged, in float64, where no number of the other types leaves the range.
 
@@ -339,10 +360,10 @@ def rescue_kernel(
     lane = tl.arange(0, WIDTH)
     read_lane = tl.arange(0, READ_WIDTH)
     block = tl.arange(0, BLOCK)
-    query += tl.load(origins + lead)
-    memory += tl.load(origins + leads + lead)
-    values += tl.load(origins + 2 * leads + lead)
-    keep += tl.load(origins + 3 * leads + lead)
+    query += begin(origins + lead, ALIGNED)
+    memory += begin(origins + leads + lead, ALIGNED)
+    values += begin(origins + 2 * leads + lead, ALIGNED)
+    keep += begin(origins + 3 * leads + lead, ALIGNED)
     slope = tl.load(beta + tl.load(origins + 4 * leads + lead))
     sign = tl.where(slope < 0.0, -1.0, 1.0).to(tl.float64)
     start_row = tl.program_id(0) * ROWS
@@ -448,6 +469,7 @@ def settle_kernel(
     WIDTH: tl.constexpr,
     MASKED: tl.constexpr,
     BY_BITS: tl.constexpr,
+    ALIGNED: tl.constexpr,
 ):
     """Updates of one tile of queries, which stays on the chip, each until it has ended by itself.
 
@@ -464,10 +486,10 @@ def settle_kernel(
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     row_there = row < rows
     lane = tl.arange(0, WIDTH)
-    query += tl.load(origins + lead)
-    memory += tl.load(origins + leads + lead)
-    keep += tl.load(origins + 3 * leads + lead)
-    scale = (tl.load(beta + tl.load(origins + 4 * leads + lead)) * LOG2_E).to(tl.float32)
+    query += begin(origins + lead, ALIGNED)
+    memory += begin(origins + leads + lead, ALIGNED)
+    keep += begin(origins + 3 * leads + lead, ALIGNED)
+    scale = scale_at(beta + tl.load(origins + 4 * leads + lead))
     inside = row_there[:, None] & (lane < width)[None, :]
     state = tl.load(query + row[:, None] * query_row + lane[None, :] * query_column, mask=inside, other=0.0)
     if BY_BITS:

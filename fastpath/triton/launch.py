@@ -105,6 +105,7 @@ class _Laid(NamedTuple):
     keep: Tensor
     beta: Tensor
     origins: Tensor
+    aligned: bool
     leads: int
     strides: tuple[int, ...]
 
@@ -125,16 +126,20 @@ def _laid(operands: Operands) -> _Laid:
         keep = keep.expand(*lead, rows, memories).view(torch.uint8)
     tensors = (query, memory, values, keep)
     depth = len(lead)
-    origins = _origins(
+    origins, aligned = _origins(
         lead, (*(tensor.stride()[:depth] for tensor in tensors), beta.stride()[:depth]), query.device
     )
     strides = tuple(stride for tensor in tensors for stride in tensor.stride()[depth:])
-    return _Laid(*tensors, beta, origins, math.prod(lead), strides)
+    return _Laid(*tensors, beta, origins, aligned, math.prod(lead), strides)
 
 
 @lru_cache(maxsize=256)
-def _origins(lead: tuple[int, ...], strides: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+def _origins(
+    lead: tuple[int, ...], strides: tuple[tuple[int, ...], ...], device: torch.device
+) -> tuple[Tensor, bool]:
     """Where the matrices of each tensor begin, in elements, int64 ``[tensors, leads]``.
+
+    The second result is whether those of all but the last, beta, begin at multiples of 16.
 
     Kept, since small tensors are copied to a device no sooner than large ones.
     """
@@ -144,7 +149,8 @@ def _origins(lead: tuple[int, ...], strides: tuple[tuple[int, ...], ...], device
         for size, stride in zip(lead, own, strict=True):
             begin = begin.unsqueeze(-1) + torch.arange(size, dtype=torch.int64) * stride
         table.append(begin.flatten())
-    return torch.stack(table).to(device)
+    aligned = not any((begin % 16).any() for begin in table[:-1])
+    return torch.stack(table).to(device), aligned
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -181,6 +187,7 @@ def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
     sizes = (leads, rows, memories, width, read_width)
     masked = operands.keep is not None
     constants = common | widths | {"ROWS": tile.rows, "BLOCK": tile.block, "MASKED": masked}
+    constants |= {"ALIGNED": laid.aligned}
     forms = {"OWN": operands.values is None, "PARTED": parts > 1}
     if parts == 1:
         results = (output, normalizer, normalizer, flagged)
@@ -290,5 +297,6 @@ def walk(engine: Engine, operands: Operands, eps: float, most: int) -> Walked:
         WIDTH=padded(width),
         MASKED=operands.keep is not None,
         BY_BITS=engine.interpreted and dtype == torch.bfloat16,
+        ALIGNED=laid.aligned,
     )
     return Walked(state, residual, steps.long(), flagged != 0)

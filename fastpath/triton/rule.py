@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hopspec.fastpath.triton.launch import Engine
 from hopspec.fastpath.triton.source import available, compiled
-from hopspec.fastpath.triton.tiles import BLOCKS, Tile, padded, tile_of
+from hopspec.fastpath.triton.tiles import BLOCKS, MOST_WIDTH, Tile, narrow_for, padded, tile_of
 
 __all__ = [
     "RECORD",
@@ -133,13 +133,19 @@ def engine_for(query: Tensor, kernel: str) -> Engine | None:
         query.shape[-2],
         query.shape[-1],
     )
-    return _recorded(kind) if winner_of(kind) == "triton" else None
+    if winner_of(kind) != "triton":
+        return None
+    queries = query.numel() // max(1, query.shape[-1])
+    programs = _processors(query.device)
+    return _recorded(kind, narrow_for(kernel, kind.dtype, min(kind.width, MOST_WIDTH), queries, programs))
 
 
 @cache
-def _recorded(kind: Kind) -> Engine:
+def _recorded(kind: Kind, narrow: bool) -> Engine:
     engine, tile = engine_of_gpu(), tile_in(kind)
-    return engine if tile is None else replace(engine, tile=lambda kernel, dtype, width: tile)
+    if tile is not None:
+        return replace(engine, tile=lambda kernel, dtype, width: tile)
+    return replace(engine, tile=partial(tile_of, narrow=True)) if narrow else engine
 
 
 @cache

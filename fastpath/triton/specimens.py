@@ -15,8 +15,8 @@ from hopspec.fastpath.triton.tiles import BLOCKS, Tile, tile_of
 
 __all__ = ["FORMS", "WIDTHS", "ShippedTile", "Specimen", "specimen", "specimens"]
 
-WIDTHS = (16, 32, 64, 128, 256)
-"""Widths that kernels are compiled for; others are padded to the next."""
+WIDTHS = (64, 128, 256)
+"""Widths of the kernels that are listed; narrower memories have the tiles of the first and need less."""
 
 # Largest finite number, as float64 holds it, and Triton's name for the type.
 _TYPES = {
@@ -46,6 +46,7 @@ class Form:
         own: whether the memory itself is read out.
         masked: whether there is a mask.
         parted: whether it works on one part of the memory.
+        narrow: whether its tiles are those for few queries.
     """
 
     function: str
@@ -54,15 +55,18 @@ class Form:
     own: bool = True
     masked: bool = False
     parted: bool = False
+    narrow: bool = False
 
 
 FORMS: dict[str, Form] = {
     "attend": Form("attend_kernel", "attend"),
-    "attend part": Form("attend_kernel", "attend", parted=True),
-    "attend masked, values": Form("attend_kernel", "attend", (64, 128), own=False, masked=True),
-    "merge": Form("merge_kernel", "", (64, 128)),
-    "rescue": Form("rescue_kernel", "", (64, 128)),
+    "attend part": Form("attend_kernel", "attend", (64,), parted=True),
+    "attend part, few": Form("attend_kernel", "attend", parted=True, narrow=True),
+    "attend masked, values": Form("attend_kernel", "attend", (64,), own=False, masked=True),
+    "merge": Form("merge_kernel", "", (64,)),
+    "rescue": Form("rescue_kernel", "", (64,)),
     "settle": Form("settle_kernel", "settle"),
+    "settle, few": Form("settle_kernel", "settle", narrow=True),
 }
 """The ways in which kernels are compiled, by name."""
 
@@ -124,7 +128,7 @@ def specimen(kernel: str, dtype: str, width: int, tile: Tile | None = None) -> S
     """
     form = FORMS[kernel]
     if tile is None:
-        tile = tile_of(form.tiled, dtype, width) if form.tiled else Tile(_FEW, _FEW, 4, 3)
+        tile = tile_of(form.tiled, dtype, width, form.narrow) if form.tiled else Tile(_FEW, _FEW, 4, 3)
     function = getattr(compiled(), form.function)
     largest, element = _TYPES[dtype]
     known: dict[str, object] = {
