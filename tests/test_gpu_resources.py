@@ -95,6 +95,10 @@ def test_specimens_are_found_by_path() -> None:
         (replace(HALF, counts={"copies": 1}), "no product in tensor cores"),
         (replace(SINGLE, counts={"tf32": 1, "copies": 1}), "products in TF32"),
         (replace(SINGLE, counts={"exp2": 33}), "memories are not read ahead"),
+        (
+            replace(SINGLE, counts={"fusible": 2, "copies": 1}),
+            "products and sums may be fused that must not be",
+        ),
         (replace(HALF, error="no"), "does not compile: no"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import hopspec
+from hopspec.properties import gpu
 from hopspec.properties.bench import settling
 from hopspec.properties.gpu import roofline_page
 from hopspec.properties.gpu.chips import CHIPS
@@ -81,6 +85,13 @@ def test_limits_meet_where_the_page_says() -> None:
         assert at.exponentials / chip.exponentials == pytest.approx(at.moved / chip.bandwidth, rel=0.01)
         wide = 4 * found.width / chip.tensor
         assert wide == pytest.approx(1 / chip.exponentials)
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(gpu.__path__)])
+def test_examples_run(name: str) -> None:
+    # The probing kernels take on a form, interpreted or compiled, when they are imported.
+    if name != "probe_kernels":
+        assert doctest.testmod(importlib.import_module(f"{gpu.__name__}.{name}")).failed == 0
 
 
 def test_what_makes_no_sense_is_refused() -> None:

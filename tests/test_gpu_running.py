@@ -14,6 +14,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import hopspec
+from hopspec.fastpath.triton import launch, rule, tuning
+from hopspec.fastpath.triton.tiles import Tile, tile_of
 from hopspec.properties.bench.display import Progress
 from hopspec.properties.cli import app
 from hopspec.properties.gpu import command, running, timing
@@ -255,6 +258,47 @@ def test_the_report_says_what_is_broken() -> None:
     assert "| update | 2048x16384x64 | float16 | a | 0.062 | b |" in text
     assert "| 44% |" in text
     assert "- eager: no" in text
+
+
+def test_choices_are_recorded_and_followed(tmp_path: Path) -> None:
+    kind = rule.kind_of("a GPU", "attend", "bfloat16", 2048, 64)
+    other = kind._replace(kernel="settle")
+    path = tmp_path / "winners.json"
+    tiles = tuning.tiles_of("attend", "bfloat16", 60)
+    assert tiles[0] == tile_of("attend", "bfloat16", 64)
+    assert len({*tiles}) == len(tiles) > 5
+    assert {tile.block for tile in tiles} == {64}
+    tuning.record([tuning.entry_of(kind, tiles[1], 1.0, 2.0, "today")], path)
+    assert (rule.winner_of(kind, path), rule.tile_in(kind, path)) == ("triton", tiles[1])
+    tuning.record([tuning.entry_of(kind, tiles[2], 1.0, 0.5, "later")], path)
+    tuning.record([tuning.entry_of(other, tiles[0], 1.0, None, "later")], path)
+    assert (rule.winner_of(kind, path), rule.tile_in(kind, path)) == ("torch", tiles[2])
+    assert (rule.winner_of(other, path), rule.tile_in(other, path)) == ("triton", tiles[0])
+    with rule.decided("triton"):
+        assert rule.winner_of(kind, path) == "triton"
+    unknown = kind._replace(device="another")
+    assert (rule.winner_of(unknown, path), rule.tile_in(unknown, path)) == ("triton", None)
+
+
+def test_a_call_is_served_with_the_tile_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[object] = []
+    start = launch.Engine.start
+
+    def watched(self: launch.Engine, name: str, grid: Any, tile: Tile, *rest: Any, **constants: Any) -> None:
+        used.append((name, tile))
+        start(self, name, grid, tile, *rest, **constants)
+
+    monkeypatch.setattr(launch.Engine, "start", watched)
+    query, memory = torch.eye(3, 16), torch.eye(5, 16)
+    tile = Tile(16, 32, 8, 1)
+    with tuning.served_by(tile, "cpu"):
+        ours = hopspec.retrieve(query, memory, beta=2.0)
+    assert ("attend_kernel", tile) in used
+    used.clear()
+    with tuning.served_by(None, "cpu"):
+        theirs = hopspec.retrieve(query, memory, beta=2.0)
+    assert used == []
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_gpu_has_all_to_do() -> None:

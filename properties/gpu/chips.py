@@ -156,7 +156,7 @@ class Chip:
         """The clock at which the peak of float32 holds.
 
         >>> round(CHIPS["A100"].clock / 1e6)
-        1410
+        1411
         """
         return self.simple / (2 * self.processors * self.lanes)
 

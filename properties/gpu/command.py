@@ -111,6 +111,9 @@ def resources_command(
     specimens: Annotated[
         str, typer.Option(help="Function that lists the kernels, package.module:function.")
     ] = SPECIMENS,
+    also: Annotated[
+        list[Path] | None, typer.Option(help="Put the figures in this file on the page too; may be repeated.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
     page_file: Annotated[Path | None, typer.Option("--page", help="Write the page to this file.")] = None,
 ) -> None:
@@ -119,7 +122,7 @@ def resources_command(
     Compiled kernels stay in Triton's cache. Exit status: 0 if all meet the requirements, 1 if one does not, 2
     if nothing could be compiled.
     """
-    from hopspec.properties.gpu.compiling import Choice, resources_of  # noqa: PLC0415
+    from hopspec.properties.gpu.compiling import Choice, read_resources, resources_of  # noqa: PLC0415
     from hopspec.properties.gpu.requirements import complaints  # noqa: PLC0415
     from hopspec.properties.gpu.resource_page import COLUMNS, page, row, toolchain  # noqa: PLC0415
 
@@ -133,6 +136,8 @@ def resources_command(
             found = resources_of(
                 choice, specimens, lambda done, total, name: display("compiled", done, total)
             )
+        found = [*(one for path in also or () for one in read_resources(path)), *found]
+        found = list({one.name: one for one in found}.values())
         if not found:
             raise ValueError("nothing was compiled: no kernel has this name, dtype and width")
     except ValueError as error:

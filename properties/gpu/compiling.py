@@ -21,7 +21,7 @@ from typing import Any
 from hopspec.properties.gpu.chips import Target, target_of
 from hopspec.properties.gpu.specimen import SPECIMENS, Specimen, load_specimens
 
-__all__ = ["Choice", "Resources", "compile_one", "resources_of"]
+__all__ = ["Choice", "Resources", "compile_one", "read_resources", "resources_of"]
 
 _REGISTERS = re.compile(r"REG:(\d+) STACK:(\d+) .*?LOCAL:(\d+)")
 # What is counted in the machine code, by the name it has in tables.
@@ -32,6 +32,8 @@ _CUDA = {
     "copies": re.compile(r"\b(?:LDGSTS|UTMALDG|UBLKCP)\b"),
     "spilled": re.compile(r"\b(?:STL|LDL)\b"),
 }
+# Without a rounding of its own, the assembler may make one operation of a product and a sum.
+_FUSIBLE = re.compile(r"\b(?:mul|add|sub)(?:\.ftz)?\.f32\b")
 _HIP = {
     "tensor": re.compile(r"\bv_mfma_\w+"),
     "tf32": re.compile(r"\bv_mfma_\w*xf32\w*"),
@@ -88,8 +90,9 @@ class Resources:
         shared: bytes of shared memory of one block.
         counts: how often instructions occur in the machine code: ``tensor`` for products of matrices in
             tensor cores, ``tf32`` for those among them that cut their factors, ``exp2``, ``copies`` for
-            copies to shared memory that go on while the kernel computes (on AMD for loads of 16 bytes), and
-            ``spilled`` for accesses to the stack.
+            copies to shared memory that go on while the kernel computes (on AMD for loads of 16 bytes),
+            ``spilled`` for accesses to the stack, and ``fusible``, where fusing products and sums was ruled
+            out, for operations that may be fused all the same.
         error: why it could not be compiled; empty otherwise.
     """
 
@@ -153,6 +156,18 @@ def resources_of(
     return found
 
 
+def read_resources(path: Path) -> list[Resources]:
+    """What was written to a file.
+
+    Raises:
+        ValueError: if it cannot be read or holds something else.
+    """
+    try:
+        return [Resources(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} holds no figures of compiled kernels: {error}") from None
+
+
 def compile_one(specimen: Specimen, target: Target) -> Resources:
     """Compile a specimen in this process and read what it needs.
 
@@ -185,6 +200,8 @@ def compile_one(specimen: Specimen, target: Target) -> Resources:
         return Resources(*known, error=f"{type(error).__name__}: {reason}")
     read = _hip if target.backend == "hip" else _cuda
     registers, stack, counts = read(kernel.asm)
+    if specimen.options.get("enable_fp_fusion") is False and target.backend == "cuda":
+        counts["fusible"] = len(_FUSIBLE.findall(kernel.asm["ptx"]))
     return Resources(*known, registers, stack, int(kernel.metadata.shared), counts)
 
 

@@ -46,7 +46,7 @@ class Extent:
 FULL = Extent(
     stride=1,
     terms={"float32": 128, "bfloat16": 128, "float16": 32},
-    verified=("fastpath", "torch-sdpa", "torch-eager"),
+    verified=("triton", "fastpath-cuda", "torch-sdpa", "torch-eager"),
     profile="default",
     clauses=(),
     updates={
@@ -61,7 +61,7 @@ FULL = Extent(
     rounds=25,
     turn=0.01,
     tiles=16,
-    widths=(16, 32, 64, 128, 256),
+    widths=(64, 128, 256),
 )
 
 TOY = Extent(
@@ -76,6 +76,6 @@ TOY = Extent(
     rounds=1,
     turn=0.0,
     tiles=2,
-    widths=(16,),
+    widths=(64,),
 )
 """A rehearsal: every stage runs, on whatever there is, and its figures mean nothing."""

@@ -45,13 +45,15 @@ def complaints(resources: Resources) -> list[Complaint]:
     Required are: that it compiles; that registers suffice, see :data:`NO_STACK`; that a block can have the
     shared memory it asks for; and for a kernel that multiplies matrices, that it does so in tensor cores in
     half precision, that no product in float32 cuts its factors to TF32, and that memories are read ahead
-    where there is more than one stage.
+    where there is more than one stage; and where fusing products and sums was ruled out, that nothing is left
+    which the assembler may fuse.
 
     Args:
         resources: what it needs.
 
-    >>> [str(c) for c in complaints(Resources("update", "float32", 64, 64, 64, 4, 2, "sm_80", True, 255,
-    824))] ['update float32 d=64 (64x64, 4 warps, 2 stages) on sm_80: 824 bytes of stack, none are allowed']
+    >>> spills = Resources("update", "float32", 64, 64, 64, 4, 1, "sm_80", registers=255, stack=824)
+    >>> [complaint.text for complaint in complaints(spills)]
+    ['824 bytes of stack, none are allowed']
     """
     if resources.error:
         return [Complaint(resources, f"does not compile: {resources.error}")]
@@ -67,4 +69,6 @@ def complaints(resources: Resources) -> list[Complaint]:
         found.append("products in TF32")
     if resources.multiplies and resources.stages > 1 and not resources.counts.get("copies"):
         found.append("memories are not read ahead")
+    if resources.counts.get("fusible"):
+        found.append("products and sums may be fused that must not be")
     return [Complaint(resources, text) for text in found]

@@ -32,8 +32,10 @@ COLUMNS = (
 INTRODUCTION = """\
 # What the kernels are compiled to
 
-Written by `hopspec gpu resources --page docs/gpu-resources.md`, which compiles every kernel at every tile
-size it is shipped with and reads the machine code. It takes no GPU, and nothing on this page was run on one.
+Written by `hopspec gpu resources --page docs/gpu-resources.md`, which compiles the kernels with the
+tiles they are shipped with and reads the machine code. It takes no GPU, and nothing on this page was run on
+one. With `--kernel`, `--dtype`, `--width` and `--target` some of them are compiled, and `--also FILE` puts
+what earlier runs wrote with `--json` on the page too.
 
 - *tile* is the number of queries of a block by the number of memories it takes at a time; *stages*, how many
   of those are being read at once.
@@ -56,12 +58,14 @@ LIMITS = """\
 
 
 def page(found: Sequence[Resources], toolchain: str) -> str:
-    """The whole page as Markdown.
+    """The whole page as Markdown, in the order of kernels, dtypes and widths.
 
     Args:
         found: what each kernel needs.
         toolchain: what compiled them.
     """
+    order = list(dict.fromkeys(r.kernel for r in found))
+    found = sorted(found, key=lambda r: (order.index(r.kernel), r.dtype, r.width))
     parts = [INTRODUCTION, f"Compiled by {toolchain}.\n", _verdict(found)]
     for name in TARGETS:
         rows = [row(r) for r in found if r.target == name]
