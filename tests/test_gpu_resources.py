@@ -147,9 +147,14 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_the_page_shows_figures_and_what_is_wrong() -> None:
     right = page([HALF, SINGLE], "triton 0")
     assert "| update | float16 | 64 | 64x64 | 4 | 2 | 149 | 0 | 16 | 3 | 19% | registers | 48 | 33 |" in right
-    assert "All 2 meet this." in right
+    assert "2 of 2 kernels meet this." in right
     wide = replace(HALF, width=256, stack=1032, counts={"tensor": 1, "spilled": 9})
     wrong = page([replace(HALF, stack=824), wide, replace(HALF, error="why")], "triton 0")
+    assert "1 of 3 kernels meet this. The others:" in wrong
     assert "- update float16 d=64 (64x64, 4 warps, 2 stages) on sm_80: 824 bytes of stack" in wrong
     assert "1032 bytes, accessed by 9 instructions" in wrong
     assert "does not compile: why" in wrong
+    full = page([replace(HALF, registers=255, stack=8)], "triton 0")
+    assert "8 bytes, accessed by 0 instructions; a thread can have no more than 255 registers" in full
+    kept = page([replace(HALF, registers=128, stack=8)], "triton 0")
+    assert "the assembler kept to 128 registers, with more of which 3 blocks fit instead of 4" in kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -213,7 +214,7 @@ def test_the_clock_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     waited: list[str] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     times = itertools.count()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(times)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(times)))
     assert [timing.clock_of("cuda:1")() for _ in range(2)] == [0.0, 1.0]
     assert waited == ["cuda:1", "cuda:1"]
     timing.clock_of("cpu")()

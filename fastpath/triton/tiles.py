@@ -51,7 +51,7 @@ _ATTEND: dict[str, dict[int, tuple[int, int, int]]] = {
 }
 _SETTLE: dict[str, dict[int, tuple[int, int, int]]] = {
     "float32": {16: (64, 8, 2), 32: (64, 8, 2), 64: (64, 8, 2), 128: (32, 8, 2), 256: (16, 8, 2)},
-    "half": {16: (64, 4, 3), 32: (64, 4, 3), 64: (64, 4, 3), 128: (64, 8, 2), 256: (32, 8, 2)},
+    "half": {16: (64, 8, 2), 32: (64, 8, 2), 64: (64, 8, 2), 128: (64, 8, 2), 256: (32, 8, 2)},
 }
 _NARROW = 16
 
@@ -73,8 +73,12 @@ def tile_of(kernel: str, dtype: str, width: int, narrow: bool = False) -> Tile:
     table = {"attend": _ATTEND, "settle": _SETTLE}[kernel]
     rows, warps, stages = table["float32" if dtype == "float32" else "half"][width]
     if narrow:
-        spacious = kernel == "settle" or (dtype == "float32" and width > 64)
-        rows, warps, stages = _NARROW, 8 if spacious else 4, min(stages, 2) if spacious else stages
+        if kernel == "settle":
+            rows, warps, stages = _NARROW, 8, 2
+        elif dtype == "float32" and width > 64:
+            rows, warps, stages = _NARROW, 8, 3
+        else:
+            rows, warps = _NARROW, 4
     return Tile(rows, BLOCKS[dtype], warps, stages)
 
 

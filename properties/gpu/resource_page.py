@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from hopspec.properties.gpu.chips import TARGETS, target_of
 from hopspec.properties.gpu.compiling import Resources
 from hopspec.properties.gpu.occupancy import occupancy
-from hopspec.properties.gpu.requirements import NO_STACK, complaints, may_spill
+from hopspec.properties.gpu.requirements import NO_STACK, complaints
 
 __all__ = ["COLUMNS", "page", "row", "toolchain"]
 
@@ -35,7 +35,7 @@ INTRODUCTION = """\
 Written by `hopspec gpu resources --page docs/gpu-resources.md`, which compiles the kernels with the
 tiles they are shipped with and reads the machine code. It takes no GPU, and nothing on this page was run on
 one. With `--kernel`, `--dtype`, `--width` and `--target` some of them are compiled, and `--also FILE` puts
-what earlier runs wrote with `--json` on the page too.
+what earlier runs wrote with `--json` on the page too. What is not listed was not compiled for this page.
 
 - *tile* is the number of queries of a block by the number of memories it takes at a time; *stages*, how many
   of those are being read at once.
@@ -112,29 +112,40 @@ def toolchain() -> str:
 
 def _verdict(found: Sequence[Resources]) -> str:
     widths = ", ".join(f"d = {width} in {dtype}" for dtype, width in NO_STACK.items())
-    wrong = [str(c) for r in found for c in complaints(r)]
-    spilling = [r for r in found if may_spill(r) and r.stack]
+    wrong = {r.name: [c.text for c in complaints(r)] for r in found if complaints(r)}
     lines = [
         f"Required: no stack up to {widths}; no more shared memory than a block can have; tensor cores in "
-        "half precision; no TF32 in float32.",
+        "half precision; no TF32 in float32; memories read ahead; nothing fused that must not be.",
         "",
+        f"{len(found) - len(wrong)} of {len(found)} kernels meet this." + (" The others:" if wrong else ""),
     ]
     if wrong:
-        lines += ["**Not met:**", "", *(f"- {text}" for text in wrong)]
-    else:
-        lines.append(f"All {len(found)} meet this.")
+        lines += ["", *(f"- {name}: {', '.join(texts)}" for name, texts in wrong.items())]
+    spilling = [r for r in found if r.stack]
     if spilling:
-        lines += [
-            "",
-            "Beyond these widths the stack is used where no tile of at least 16 queries and 16 memories that "
-            "tensor cores or multiply-adds can work on does without:",
-            "",
-            *(
-                f"- {r.name}: {r.stack} bytes, accessed by {r.counts.get('spilled', 0)} instructions"
-                for r in spilling
-            ),
-        ]
+        lines += ["", "All that use the stack, and why:", "", *map(_why, spilling)]
     return "\n".join(lines) + "\n"
+
+
+def _why(resources: Resources) -> str:
+    """How much of the stack a kernel uses, and what kept the assembler from giving it more registers."""
+    target = target_of(resources.target)
+    more = resources.registers + target.register_unit // target.warp
+    now, then = (
+        occupancy(target, count, resources.shared, resources.warps).blocks
+        for count in (resources.registers, more)
+    )
+    used = f"{resources.stack} bytes, accessed by {resources.counts.get('spilled', 0)} instructions"
+    if more > target.thread_registers:
+        reason = f"; a thread can have no more than {target.thread_registers} registers"
+    elif then < now:
+        reason = (
+            f"; the assembler kept to {resources.registers} registers, with more of which {then} blocks fit"
+        )
+        reason += f" instead of {now}"
+    else:
+        reason = ""
+    return f"- {resources.name}: {used}{reason}"
 
 
 def _limits(name: str) -> str:
