@@ -27,8 +27,8 @@ def gpu_command(
     context: typer.Context,
     device: Annotated[str, typer.Option(help="Device to measure.")] = "cuda",
     folder: Annotated[
-        Path, typer.Option(help="Where results are kept, so that an interrupted run goes on.")
-    ] = Path("hopspec-gpu"),
+        Path | None, typer.Option(help="Where results are kept, so that an interrupted run goes on.")
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help=f"Only this stage: {', '.join(STAGES)}; may be repeated.")
     ] = None,
@@ -68,19 +68,21 @@ def gpu_command(
         state = f"[red]failed[/]: {escape(done.reason)}" if done.reason else "kept" if kept else "done"
         console.print(f"{done.name}: {state}, {done.seconds:.1f} s", highlight=False)
 
+    # What was found on a GPU must not be replaced by a rehearsal.
+    kept_in = folder or Path("hopspec-gpu") / ("rehearsal" if rehearse else "")
     with Display() as display:
         found = run_all(
             "cpu" if rehearse else device,
             name,
             TOY if rehearse else FULL,
-            folder,
+            kept_in,
             display,
             only=only or (),
             again=again or (),
             told=told,
         )
     text = report(found, rehearsal=rehearse)
-    path = page_file or folder / "report.md"
+    path = page_file or kept_in / "report.md"
     path.write_text(text, encoding="utf-8")
     data = [asdict(done) for done in found]
     path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -167,11 +167,11 @@ STAGES: dict[str, Stage] = {
     "resources": _resources,
     "exponentials": _exponentials,
     "sums": _sums,
-    "verify": _verify,
     "tune": _tune,
+    "verify": _verify,
     "bench": _bench,
 }
-"""The stages by name, in the order in which they run."""
+"""The stages by name, in the order in which they run: what tuning recorded is what is verified and timed."""
 
 
 def plan(extent: Extent) -> list[tuple[str, str]]:
