@@ -17,7 +17,7 @@ EDITABLE := --editable . --no-deps --no-index --no-build-isolation --config-sett
 TORCH := $(shell grep '^torch==' constraints.txt)
 TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
 
-.PHONY: help install verify test lint types kill alarm mutants third-party clean
+.PHONY: help install verify test lint types kill alarm gpu mutants third-party clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -59,6 +59,10 @@ kill: install  ## kill every planted fault, 20 seeds, and write the kill matrix;
 alarm: install  ## judge right implementations over a million cases; goes on where it was interrupted
 	$(BIN)/hopspec alarm $(ARGS)
 
+# Results are kept in hopspec-gpu, so that the same command goes on where it was interrupted.
+gpu: install  ## do everything there is to do on a GPU and write docs/gpu-report.md; without one, say so
+	$(BIN)/hopspec gpu $(if $(ARGS),$(ARGS),--page docs/gpu-report.md)
+
 mutants: install  ## change the reference and the properties in small ways the tests must notice, in build/mutants
 	$(PIP) install --quiet --constraint constraints.txt 'cosmic-ray>=8.7'
 	$(BIN)/python tests/mutants/run.py $(ARGS)
@@ -75,5 +79,6 @@ third-party:  ## verify implementations nobody here wrote, in .venv-third, and w
 
 clean:  ## remove .venv and everything generated
 	rm -rf .venv .venv-third build dist hopspec.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf hopspec-gpu
 	rm -f .coverage .coverage.* hopspec-report.json hopspec-kills.jsonl hopspec-alarms.jsonl
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,6 +17,7 @@ from hopspec.fastpath._attend import (
     rescue_rows,
 )
 from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
+from hopspec.fastpath._route import route
 from hopspec.fastpath._stored import half_squares, row_magnitudes
 from hopspec.fastpath.memory import Memory
 from hopspec.types import Evaluated
@@ -65,6 +66,8 @@ def log_normalizer(
             return attended.log_normalizer
     check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep)
+    if served := route(arguments, "attend", batch_invariant=batch_invariant):
+        return arguments.shaped(served.attend()[1])
     problem = prepare(arguments, batch_invariant=batch_invariant)
     rows = problem.rows(arguments.query)
     result = attend(problem, rows, differentiable_log_normalizer=True).log_normalizer
@@ -113,7 +116,10 @@ def energy(
     check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
     problem = prepare(arguments, batch_invariant=batch_invariant)
-    return arguments.shaped(energy_of(problem, problem.rows(arguments.query)))
+    rows = problem.rows(arguments.query)
+    if served := route(arguments, "attend", batch_invariant=batch_invariant):
+        return arguments.shaped(energy_from(problem, rows, served.attend()[1]))
+    return arguments.shaped(energy_of(problem, rows))
 
 
 def energy_of_plain(problem: PlainProblem, query: Tensor) -> Tensor | None:

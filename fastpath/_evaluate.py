@@ -8,6 +8,7 @@ from hopspec.fastpath._arguments import check_arguments, check_flag
 from hopspec.fastpath._attend import attend, prepare
 from hopspec.fastpath._energy import energy_from, evaluate_plain
 from hopspec.fastpath._plain import plain_problem
+from hopspec.fastpath._route import route
 from hopspec.fastpath.memory import Memory, holds_values
 from hopspec.types import Evaluated
 
@@ -72,7 +73,10 @@ def evaluate(
     )
     problem = prepare(arguments, batch_invariant=batch_invariant)
     rows = problem.rows(arguments.query)
-    state, log_normalizer = attend(problem, rows, read_values=True, differentiable_log_normalizer=True)
+    if served := route(arguments, "attend", batch_invariant=batch_invariant):
+        state, log_normalizer = served.attend(read_values=True)
+    else:
+        state, log_normalizer = attend(problem, rows, read_values=True, differentiable_log_normalizer=True)
     energy = energy_from(problem, rows, log_normalizer)
     return Evaluated(
         arguments.shaped(state, (state.shape[-1],)),

@@ -79,16 +79,29 @@ def iterate(problem: Problem | PlainProblem, start: Tensor, eps: float, max_step
         numbers = start.new_zeros(start.shape[:-1], dtype=accumulation)
         codes = numbers.to(torch.int64)
         return Ended(start.clone(), numbers, numbers.double(), numbers, codes, codes)
-    eps = _at_most(eps, accumulation)
+    eps = at_most(eps, accumulation)
     # Where all queries share one memory, those that ended leave the work; elsewhere they are only masked.
     shared = isinstance(problem, PlainProblem) or problem.shared
     last = (_leaving if shared else _masked)(_Walk(problem, start), eps, max_steps)
-    # A query that ended before its time, and neither way below, has come back to an earlier state.
-    status = torch.full_like(last.steps, int(Status.STALLED))
-    status.masked_fill_(last.steps == max_steps, int(Status.MAX_STEPS))
-    status.masked_fill_(~(last.residual < math.inf), int(Status.NONFINITE))
-    status.masked_fill_(last.residual <= eps, int(Status.CONVERGED))
+    status = status_of(last.residual, last.steps, eps, max_steps)
     return Ended(last.state, last.residual, last.length, last.log_normalizer, last.steps, status)
+
+
+def status_of(residual: Tensor, steps: Tensor, eps: float, max_steps: int) -> Tensor:
+    """How each query has ended: codes of :class:`Status`, int64.
+
+    Args:
+        residual: length of its last step.
+        steps: how many it took.
+        eps: as :func:`at_most` gives it for the type of ``residual``.
+        max_steps: the most steps.
+    """
+    # A query that ended before its time, and neither way below, has come back to an earlier state.
+    status = torch.full_like(steps, int(Status.STALLED))
+    status.masked_fill_(steps == max_steps, int(Status.MAX_STEPS))
+    status.masked_fill_(~(residual < math.inf), int(Status.NONFINITE))
+    status.masked_fill_(residual <= eps, int(Status.CONVERGED))
+    return status
 
 
 class _Last(NamedTuple):
@@ -218,7 +231,7 @@ class _Walk:
         return residual if kept is None else residual.masked_fill(~kept, 0.0)
 
 
-def _at_most(number: float, dtype: torch.dtype) -> float:
+def at_most(number: float, dtype: torch.dtype) -> float:
     """The largest number of ``dtype`` that is at most ``number``: comparisons with a tensor round it."""
     rounded = torch.tensor(number, dtype=dtype)
     if rounded.item() > number:

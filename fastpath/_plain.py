@@ -17,6 +17,7 @@ from torch import Tensor
 from hopspec.fastpath import _attend
 from hopspec.fastpath._flash import available, flash
 from hopspec.fastpath._plain_memory import plain_mask
+from hopspec.fastpath._route import is_forced
 from hopspec.fastpath._stored import Stored, half_squares
 from hopspec.fastpath._visible import Prepared
 from hopspec.fastpath.memory import Memory
@@ -97,7 +98,9 @@ def plain_problem(
         keep: boolean, ``[N]`` or ``[L or 1, N]``, at least one True in every row; or None.
         batch_invariant: whether the bits of a row must not depend on the others.
     """
-    if type(query) is not Tensor or not query.is_cpu or not available() or type(batch_invariant) is not bool:
+    if type(query) is not Tensor or is_forced():
+        return None
+    if not query.is_cpu or not available() or type(batch_invariant) is not bool:
         return None
     stored, masked, prepared, rows = None, None, None, memory
     if type(rows) is not Tensor:

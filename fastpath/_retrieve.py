@@ -7,6 +7,7 @@ from torch import Tensor
 from hopspec.fastpath._arguments import check_arguments, check_count, check_flag
 from hopspec.fastpath._attend import attend, prepare, weigh
 from hopspec.fastpath._plain import PlainProblem, plain_problem, update_plain
+from hopspec.fastpath._route import route
 from hopspec.fastpath.memory import Memory, holds_values
 
 
@@ -67,6 +68,11 @@ def retrieve(
         if arguments.values is not None:
             raise ValueError("steps is 0 with values: expected at least 1, nothing is read out otherwise")
         return arguments.query.expand(*arguments.lead, *arguments.query.shape[-2:]).clone()
+    if served := route(arguments, "attend", batch_invariant=batch_invariant):
+        state = served.operands.query
+        for step in range(1, count + 1):
+            state, _ = served.attend(state, read_values=step == count)
+        return arguments.shaped(state, (state.shape[-1],))
     problem = prepare(arguments, batch_invariant=batch_invariant)
     state = problem.rows(arguments.query)
     for step in range(1, count + 1):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hopspec.fastpath._arguments import check_arguments, check_count, check_eps, check_flag
-from hopspec.fastpath._attend import prepare
+from hopspec.fastpath._arguments import Arguments, check_arguments, check_count, check_eps, check_flag
+from hopspec.fastpath._attend import Problem, prepare
 from hopspec.fastpath._carry import carried_energy, settled_energy
-from hopspec.fastpath._energy import energy
-from hopspec.fastpath._iterate import iterate
+from hopspec.fastpath._energy import energy, energy_from
+from hopspec.fastpath._iterate import at_most, iterate, status_of
 from hopspec.fastpath._plain import PlainProblem, magnitude, plain_problem
+from hopspec.fastpath._route import Route, route
 from hopspec.fastpath.memory import Memory
 from hopspec.types import Settled
 
@@ -84,6 +85,10 @@ def settle(
         start = problem.rows(arguments.query)
         if not problem.shared:
             start = start.expand(*problem.lead, *start.shape[-2:])
+        if served := route(arguments, "settle", batch_invariant=batch_invariant):
+            settled = _settle_served(served, arguments, problem, tolerance, limit)
+            if settled is not None:
+                return settled
         ended = iterate(problem, start, tolerance, limit)
         return Settled(
             state=arguments.shaped(ended.state, (start.shape[-1],)),
@@ -115,3 +120,26 @@ def _settle_plain(
             batch_invariant=problem.batch_invariant,
         )
     return Settled(ended.state, energies, ended.residual, ended.steps, ended.status)
+
+
+def _settle_served(
+    served: Route, arguments: Arguments, problem: Problem, eps: float, max_steps: int
+) -> Settled[Tensor] | None:
+    """Settle in one kernel; None where a number was not finite, or left the range of its type.
+
+    That is looked at once, when all have ended.
+    """
+    eps = at_most(eps, torch.float32)
+    walked = served.walk(eps, max_steps)
+    if bool(walked.flagged.any()):
+        return None
+    _, log_normalizer = served.attend(walked.state)
+    states = walked.state.reshape(problem.rows(walked.state).shape)
+    energies = energy_from(problem, states, log_normalizer.reshape(states.shape[:-1]))
+    return Settled(
+        state=arguments.shaped(walked.state, (walked.state.shape[-1],)),
+        energy=arguments.shaped(energies),
+        residual=arguments.shaped(walked.residual),
+        steps=arguments.shaped(walked.steps),
+        status=arguments.shaped(status_of(walked.residual, walked.steps, eps, max_steps)),
+    )

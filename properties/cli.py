@@ -15,6 +15,7 @@ from hopspec.properties.circuit_command import circuit_command
 from hopspec.properties.depth.command import depth_command
 from hopspec.properties.expectations import expect, read_expectations, unmatched
 from hopspec.properties.forms import FORMS, in_form
+from hopspec.properties.gpu.command import gpu_app
 from hopspec.properties.kills.command import alarm_command, kill_command
 from hopspec.properties.kills.search_command import search_command
 from hopspec.properties.model_table import models_command
@@ -40,6 +41,7 @@ app = typer.Typer(
     help="Decide whether a kernel computes what the specification says.",
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(gpu_app, name="gpu")
 app.add_typer(vectors_app, name="vectors")
 app.command("kill")(kill_command)
 app.command("alarm")(alarm_command)

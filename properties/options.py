@@ -29,6 +29,8 @@ class Profile:
 PROFILES = {
     "quick": Profile(cases=20, observed=3, digits=20, shrink_seconds=0.25, shrink_total=1.0),
     "default": Profile(cases=100, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
+    # For implementations that take a hundred times as long as a library: kernels run by an interpreter.
+    "interpreter": Profile(cases=10, observed=3, digits=10, shrink_seconds=2.0, shrink_total=12.0),
     "thorough": Profile(cases=1000, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0),
 }
 
