@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from hopspec.properties.bench.display import Display, check_writable, wide_console
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.properties.gpu.chips import TARGETS
 from hopspec.properties.gpu.specimen import SPECIMENS
 from hopspec.properties.gpu.stages import STAGES
@@ -57,8 +58,7 @@ def gpu_command(
     console = wide_console()
     for stage in [*(only or ()), *(again or ())]:
         if stage not in STAGES:
-            console.print(f"[red]stage must be one of {', '.join(STAGES)}, got {stage!r}[/]", highlight=False)
-            raise typer.Exit(2)
+            raise refusal(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
     name = "CPU" if rehearse else _gpu(device)
     if not name:
         console.print(NO_GPU, highlight=False)
@@ -133,7 +133,7 @@ def resources_command(
     try:
         if unknown := [name for name in choice.targets if name not in TARGETS]:
             raise ValueError(f"--target must be one of {', '.join(TARGETS)}, got {unknown[0]!r}")
-        check_writable(json_file)
+        check_writable({"--json": json_file})
         with Display() as display:
             found = resources_of(
                 choice, specimens, lambda done, total, name: display("compiled", done, total)
@@ -143,8 +143,7 @@ def resources_command(
         if not found:
             raise ValueError("nothing was compiled: no kernel has this name, dtype and width")
     except ValueError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from None
+        raise refusal(error) from None
     from hopspec.properties.bench.table import plain_table  # noqa: PLC0415
 
     for name in dict.fromkeys(r.target for r in found):

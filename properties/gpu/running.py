@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hopspec.properties.bench.display import Progress
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.gpu.extent import FULL, Extent
 from hopspec.properties.gpu.stages import plan
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hopspec.properties.bench.display import Progress
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.gpu.extent import FULL, TOY, Extent
 
 __all__ = ["STAGES", "plan", "run_stage"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from hopspec.properties.bench import settling
-from hopspec.properties.bench.display import Progress
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.bench.kernels import Shape
 from hopspec.properties.bench.measure import median, take_turns
 from hopspec.properties.bench.record import environment
