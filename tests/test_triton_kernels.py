@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,11 +212,15 @@ def test_right_kernels_keep_what_they_claim(dtype: str) -> None:
     options = Options(
         ("triton-interpreted",),
         dtypes=(dtype,),
-        clauses=("MHN-BND-2", "MHN-BND-3", "MHN-MSK-2", "MHN-NFI-3", "MHN-DOM-6", "MHN-SET-4"),
+        clauses=("MHN-BND-2", "MHN-MSK-2", "MHN-NFI-3"),
         profile="interpreter",
         in_process=True,
         shrink=False,
     )
     report = verify(options)
     assert report.exit_status == 0, report
-    assert all(cell.cases >= 10 for cell in report.cells if not cell.unclaimed)
+    cases = Counter[str]()
+    for cell in report.cells:
+        if not cell.unclaimed:
+            cases[cell.clause] += cell.cases
+    assert min(cases[clause] for clause in options.clauses) >= 10
