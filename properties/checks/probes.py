@@ -193,9 +193,9 @@ def _mask(p: Problem) -> Mask:
         keep[rng.permutation(n)[:number]] = True
         return keep
     if form == "random":
-        keep = rng.random(n) < 0.7
-        keep[int(rng.integers(n))] = True
-        return np.asarray(keep)
+        scattered = np.asarray(rng.random(n) < 0.7)
+        scattered[int(rng.integers(n))] = True
+        return scattered
     # A few different rows, so that few different queries are left.
     rows = [_causal(rng, n) if form == "causal" else _blocks(rng, n) for _ in range(3)]
     return np.asarray(np.stack(rows)[rng.integers(0, 3, count)])
