@@ -36,7 +36,7 @@ __all__ = ["explore_families"]
 DRAWS_PER_CASE = 20
 # A clause's cases are shared among at most so many of its properties.
 SHARING = 4
-# Numbers that the draws of one share may take: more than any draws, and a prime, for shares to be out of step.
+# Numbers that the draws of one share may take: more than any draws, and a prime, so that shares differ.
 NUMBERS = 10**12 + 39
 
 Progress = Callable[[str, int, int], None]

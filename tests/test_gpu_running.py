@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import hopspec
 from hopspec.fastpath.triton import launch, rule, tuning
 from hopspec.fastpath.triton.tiles import Tile, tile_of
-from hopspec.properties.bench.display import Progress
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.cli import app
 from hopspec.properties.gpu import command, running, timing
 from hopspec.properties.gpu.chips import CHIPS

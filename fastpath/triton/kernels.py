@@ -54,7 +54,7 @@ def begin(origin, ALIGNED: tl.constexpr):
 
 @triton.jit
 def scale_at(place):
-    """Beta in base 2 and float32, or NaN, which flags every row, where float32 holds it badly or not at all."""
+    """Beta in base 2 and float32, or NaN, which flags every row, where float32 holds it badly or not."""
     beta = tl.load(place)
     scale = (beta * LOG2_E).to(tl.float32)
     held = (tl.abs(scale) >= LEAST_NORMAL) & (tl.abs(scale) < float("inf")) | (beta == 0.0)

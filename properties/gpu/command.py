@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from hopspec.properties.reporting.files import check_writable
-from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 from hopspec.properties.gpu.chips import TARGETS
 from hopspec.properties.gpu.specimen import SPECIMENS
 from hopspec.properties.gpu.stages import STAGES
+from hopspec.properties.reporting.files import check_writable
+from hopspec.properties.reporting.terminal import Display, refusal, wide_console
 
 __all__ = ["gpu_app"]
 

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.gpu.extent import FULL, Extent
 from hopspec.properties.gpu.stages import plan
+from hopspec.properties.reporting.terminal import Progress
 
 __all__ = ["Done", "fingerprint", "run_all"]
 

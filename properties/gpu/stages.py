@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.gpu.extent import FULL, TOY, Extent
+from hopspec.properties.reporting.terminal import Progress
 
 __all__ = ["STAGES", "plan", "run_stage"]
 

@@ -16,12 +16,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from hopspec.properties.bench import settling
-from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.bench.kernels import Shape
 from hopspec.properties.bench.measure import Contender, take_turns
 from hopspec.properties.bench.record import Comparison, Relation, Run, environment
 from hopspec.properties.gpu.extent import Extent
 from hopspec.properties.peers import eager
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.session import resolve
 
 __all__ = ["Calls", "bench", "clock_of", "usable"]

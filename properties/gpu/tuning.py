@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from hopspec.properties.bench import settling
-from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.bench.kernels import Shape
 from hopspec.properties.bench.measure import median, take_turns
 from hopspec.properties.bench.record import environment
 from hopspec.properties.gpu.extent import FULL, Extent
 from hopspec.properties.gpu.timing import Calls, clock_of, usable
+from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.session import resolve
 
 __all__ = ["CHOICES", "Choices", "tune"]
