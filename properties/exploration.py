@@ -35,7 +35,7 @@ __all__ = ["explore_families"]
 # Problems drawn before a family is given up, for every case a property needs.
 DRAWS_PER_CASE = 20
 # A clause's cases are shared among at most so many of its properties.
-SHARING = 4
+SHARING = 3
 # Numbers that the draws of one share may take: more than any draws, and a prime, so that shares differ.
 NUMBERS = 10**12 + 39
 

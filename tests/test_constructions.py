@@ -14,7 +14,8 @@ from hopspec.properties.cli import app
 from hopspec.properties.construction_session import CONSTRUCTED
 from hopspec.properties.faults import FAULTS
 from hopspec.properties.faults.constructions import CONSTRUCTION_FAULTS, ConstructionFault
-from hopspec.properties.report import shape_of, snippet
+from hopspec.properties.report import shape_of
+from hopspec.properties.reporting.reproduction import snippet
 from hopspec.properties.results import Report, Verdict
 from hopspec.properties.runner import Options, verify
 from hopspec.properties.session import Unusable, resolve

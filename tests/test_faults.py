@@ -35,7 +35,7 @@ MERGED_CLAUSES = (
 ATTENTION_CHECKS = {name for name, check in DRAWN.items() if check.clause.startswith("MHN-ATT-")}
 BATCH_CHECKS = {name for name, check in DRAWN.items() if check.clause == "MHN-DOM-9"}
 # A clause shares its cases among its properties.
-EXAMPLES = 80
+EXAMPLES = 60
 
 
 def survey(target: str, dtype: str, clauses: tuple[str, ...] = (), *, isolated: bool = False) -> Report:

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 import hopspec
 from hopspec.fastpath.triton import launch, rule, tuning
 from hopspec.fastpath.triton.tiles import Tile, tile_of
-from hopspec.properties.reporting.terminal import Progress
 from hopspec.properties.cli import app
 from hopspec.properties.gpu import command, running, timing
 from hopspec.properties.gpu.chips import CHIPS
@@ -27,6 +26,7 @@ from hopspec.properties.gpu.report import report
 from hopspec.properties.gpu.running import Done, run_all
 from hopspec.properties.gpu.stages import STAGES, plan, run_stage
 from hopspec.properties.gpu.tuning import tune
+from hopspec.properties.reporting.terminal import Progress
 
 pytest.importorskip("triton")
 
