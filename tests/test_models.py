@@ -70,9 +70,9 @@ def test_exactly_its_arithmetic_passes_and_behaves_like_it_or_a_tighter_model(na
 @pytest.mark.parametrize(("name", "changes"), LOOSER, ids=lambda x: x if isinstance(x, str) else "-".join(x))
 def test_one_step_looser_is_too_tight_a_claim(name: str, changes: dict[str, Any]) -> None:
     model = MODELS[name]
-    # A dozen problems show each of them with some seeds only.
-    claim, alive = judged(simulated(model, replace(model, **changes)), seed=2)
-    assert claim.worst > 1
+    ours = simulated(model, replace(model, **changes))
+    # Some dozens of problems show each of them; most are shown by the first.
+    claim, alive = next(found for seed in range(8) if (found := judged(ours, seed))[0].worst > 1)
     assert not claim.too_loose
     assert name not in alive
     assert not any(at_most(MODELS[tight], model) for tight in alive)
@@ -82,17 +82,13 @@ def test_every_built_in_model_has_a_step_that_is_caught() -> None:
     assert {name for name, _ in LOOSER} == set(MODELS)
 
 
-@pytest.mark.parametrize(
-    ("changes", "seeds"), [({"nearest": False}, (3, 7)), ({"exp_error": 16 * 2.0**-24}, (0, 1))]
-)
-def test_small_steps_are_found_by_searching(changes: dict[str, Any], seeds: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("changes", [{"nearest": False}, {"exp_error": 16 * 2.0**-24}], ids=" ".join)
+def test_small_steps_are_found_by_searching(changes: dict[str, Any]) -> None:
     model = MODELS["wide-float32"]
     looser = replace(model, **changes)
-    found = {seed: climb(model, looser, seed, 200) for seed in seeds}
-    worst = max(found, key=lambda seed: found[seed][0])
-    ratio, problem = found[worst]
-    assert ratio > 1
-    assert ratio_of(problem, Simulation(looser, worst), looser) <= 1
+    climbs = ((seed, climb(model, looser, seed, 200)) for seed in range(8))
+    seed, (_, problem) = next((seed, found) for seed, found in climbs if found[0] > 1)
+    assert ratio_of(problem, Simulation(looser, seed), looser) <= 1
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -401,7 +401,7 @@ class TwoNearestOnly(Kernel):
         return torch.where(weights < weights.topk(2, dim=-1).values[..., -1:], 0.0, weights)
 
 
-@plant("forward", "strides_do_not_matter")
+@plant("forward", "update_within_bound_where_models_differ")
 class NearTiesBroken(Kernel):
     """Memories nearly level with the best one of their tile are dropped."""
 
