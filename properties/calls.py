@@ -85,7 +85,8 @@ class Answer:
     result: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _answer, (tuple(map(_flat, self.arrays)), self.dtypes, self.mutated, self.error, self.message)
+        rest = self.dtypes, self.mutated, self.error, self.message, self.result
+        return _answer, (tuple(map(_flat, self.arrays)), *rest)
 
 
 def _flat(array: NDArray[Any]) -> _Flat | NDArray[Any]:

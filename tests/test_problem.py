@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -57,6 +57,15 @@ def test_arrays_cross_bit_for_bit(array: np.ndarray[tuple[int, ...], np.dtype[np
     assert received.arrays[0].tobytes() == array.tobytes()
     assert received.arrays[0].shape == array.shape
     assert replace(received, arrays=()) == replace(answer, arrays=())
+
+
+def test_every_field_of_a_message_crosses() -> None:
+    call = Call("retrieve", "float32", {}, {"beta": 1.0}, "reversed", True, True, "twice")
+    answer = Answer((np.ones(2),), ("float32",), ("query",), "ValueError", "no", {"depth": 3})
+    for message in (call, answer):
+        # A field that stands at its default would show nothing.
+        assert not any(getattr(message, f.name) is f.default for f in fields(message))
+        assert repr(unpacked(packed(message))) == repr(message)
 
 
 @pytest.mark.parametrize("name", ["wide-float64", "any-float32", "flash-bfloat16", "merged-float16"])
