@@ -151,7 +151,10 @@ def test_the_page_shows_figures_and_what_is_wrong() -> None:
     wide = replace(HALF, width=256, stack=1032, counts={"tensor": 1, "spilled": 9})
     wrong = page([replace(HALF, stack=824), wide, replace(HALF, error="why")], "triton 0")
     assert "1 of 3 kernels meet this. The others:" in wrong
-    assert "- update float16 d=64 (64x64, 4 warps, 2 stages) on sm_80: 824 bytes, accessed by 0 instructions" in wrong
+    assert (
+        "- update float16 d=64 (64x64, 4 warps, 2 stages) on sm_80: 824 bytes, accessed by 0 instructions"
+        in wrong
+    )
     assert "1032 bytes, accessed by 9 instructions" in wrong
     assert "does not compile: why" in wrong
     full = page([replace(HALF, registers=255, stack=8)], "triton 0")
