@@ -80,6 +80,7 @@ def test_a_run_that_decides_nothing_does_not_pass(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Enclosed, "error", vague)
     monkeypatch.setattr("hopspec.properties.decision.PRECISIONS", ())
+    monkeypatch.setattr("hopspec.properties.exploration.DRAWS_PER_CASE", 1)
     options = Options(
         ("torch-sdpa",), ("float32",), profile="quick", clauses=("MHN-BND-2",), in_process=True, shrink=False
     )

@@ -60,6 +60,7 @@ def without_first(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
 
 
 COMPILED = described(compiled, LISTED)
+DETERMINISTIC = replace(COMPILED, capabilities=replace(COMPILED.capabilities, deterministic=True))
 BROKEN = described(without_first, ((2, 16, 8),))
 CLAUSES = (
     "MHN-BND-2",
@@ -206,6 +207,19 @@ def test_bare_attention_reads_values_as_wide_as_keys() -> None:
         assert q is not None
         assert q.values is not None
         assert q.values.shape == q.memory.shape
+
+
+def test_a_second_call_needs_no_shape_of_twice_as_many_memories() -> None:
+    options = Options(
+        ("tests.test_shapes:DETERMINISTIC",),
+        ("float32",),
+        profile="quick",
+        clauses=("MHN-DOM-7",),
+        in_process=True,
+    )
+    report = verify(options)
+    (name,) = {cell.implementation for cell in report.cells}
+    assert report.verdict("MHN-DOM-7", name, "float32") is Verdict.HOLDS
 
 
 def test_a_list_of_shapes_is_part_of_what_is_claimed() -> None:

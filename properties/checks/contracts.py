@@ -11,6 +11,7 @@ from hopspec.properties.checks.common import every_kept, update_bound
 from hopspec.properties.checks.registry import Case, check
 from hopspec.properties.judgement import Judgement, all_of, compare, require, within
 from hopspec.properties.problem import Problem
+from hopspec.properties.shaping import admits
 
 LAYOUTS = ("transposed", "every-other-row", "every-other-column", "offset", "mixed")
 
@@ -85,9 +86,14 @@ def strides_of_values_do_not_matter(case: Case) -> Judgement | None:
 @check("MHN-DOM-7", family="general", claims=("deterministic",))
 def same_inputs_same_bits(case: Case) -> Judgement | None:
     """A second call gives the same bits, of sums that cancel too: there every rounding shows."""
+    asked = {"second call": case.problem}
     cancelling: Problem = case.remember("cancelling", case.problem, partial(_cancelling, case.problem))
+    (count, _), (n, d) = cancelling.query.shape, cancelling.memory.shape
+    # An implementation of a list of shapes may have none of twice as many memories.
+    if admits(case.description.capabilities.shapes, (count, n, d, d)):
+        asked["second call on sums that cancel"] = cancelling
     judged = []
-    for name, p in (("second call", case.problem), ("second call on sums that cancel", cancelling)):
+    for name, p in asked.items():
         first, second = case.value("retrieve", p), case.value("retrieve", p, fresh=True)
         same = np.array_equal(first, second, equal_nan=True)
         judged.append(require(name, same, "other bits", "the same bits"))
