@@ -53,7 +53,7 @@ def _thin(problem: Problem) -> Thin:
     return Thin(problem.but(query=problem.query[first], **each), which)
 
 
-def _update(case: Case, problem: Problem, what: str, layout: str = "contiguous") -> Judgement | None:
+def repeated_update(case: Case, problem: Problem, what: str, layout: str = "contiguous") -> Judgement | None:
     """The update of a problem in which few queries are different."""
     thin = case.remember("thin", problem, partial(_thin, problem))
     got = case.value("retrieve", problem, layout=layout)
@@ -78,19 +78,19 @@ def _scalars(case: Case, problem: Problem, quantity: str) -> Judgement | None:
 @check("MHN-BND-2", family="tiles", size=LARGE)
 def update_at_tile_edges(case: Case) -> Judgement | None:
     """The update is within its bound where L, N and d are at the edges of tiles."""
-    return _update(case, case.problem, "update")
+    return repeated_update(case, case.problem, "update")
 
 
 @check("MHN-BND-2", family="long", size=LARGE, one_in=5)
 def update_of_many(case: Case) -> Judgement | None:
     """The update is within its bound for thousands of memories."""
-    return _update(case, case.problem, "update")
+    return repeated_update(case, case.problem, "update")
 
 
 @check("MHN-BND-2", family="many", size=LARGE, one_in=5)
 def update_of_many_queries(case: Case) -> Judgement | None:
     """The update is within its bound for each of thousands of queries."""
-    return _update(case, case.problem, "update")
+    return repeated_update(case, case.problem, "update")
 
 
 @check("MHN-BND-3", family="tiles", quantities=("log_normalizer",), size=LARGE, one_in=2)
@@ -129,7 +129,7 @@ def association_at_tile_edges(case: Case) -> Judgement | None:
 @check("MHN-BND-2", family="tiles", claims=("values",), size=LARGE, one_in=2)
 def read_out_at_tile_edges(case: Case) -> Judgement | None:
     """Values wider or narrower than the memory, and than tiles, are read out within the bound."""
-    return _update(case, case.remember("read", case.problem, partial(_with_values, case)), "read-out")
+    return repeated_update(case, case.remember("read", case.problem, partial(_with_values, case)), "read-out")
 
 
 def _with_values(case: Case) -> Problem:
@@ -145,7 +145,7 @@ def strides_at_tile_edges(case: Case) -> Judgement | None:
     if case.problem.query.shape[1] < 15:
         return None
     layout = ("transposed", *LAYOUTS)[case.problem.seed % 6]
-    return _update(case, case.problem, f"update ({layout} views)", layout)
+    return repeated_update(case, case.problem, f"update ({layout} views)", layout)
 
 
 def _blocks(rng: np.random.Generator, n: int) -> Mask:
@@ -229,7 +229,7 @@ def _of_masked(case: Case) -> Judgement | None:
     # One of the scalars in every case: all of them would cost twice as much.
     quantity = ("log_normalizer", "energy")[case.problem.seed % 2]
     scalars = _scalars(case, masked, quantity) if case.provides(quantity) else None
-    return all_of(_update(case, masked, "update"), scalars)
+    return all_of(repeated_update(case, masked, "update"), scalars)
 
 
 # The numbers of these have no common divisor, so that they meet in every way.

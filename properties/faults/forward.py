@@ -38,6 +38,33 @@ class MaxPerTile(Kernel):
         return top.amax(-2, keepdim=True).expand(top.shape) if top.numel() else top
 
 
+@plant("forward", "update_at_common_levels")
+class ScoresClampedBelow(Kernel):
+    """Scores below -10000 are raised to it, as if nothing that low could be the largest."""
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return super().scores(query, keys).clamp(min=-1e4)
+
+
+@plant("forward", "update_at_common_levels")
+class ScoresClampedToHalf(Kernel):
+    """Scores are clamped to the range of float16."""
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return super().scores(query, keys).clamp(-65504.0, 65504.0)
+
+
+@plant("forward", "update_at_levels_in_tiles")
+class MaxOfFirstQuery(Kernel):
+    """Queries beyond the 64th take the maximum of the first one."""
+
+    def tile_top(self, scores: Tensor, sign: Tensor) -> Tensor:
+        top = super().tile_top(scores, sign)
+        if top.shape[-2] <= 64:
+            return top
+        return torch.cat([top[..., :64, :], top[..., :1, :].expand_as(top[..., 64:, :])], -2)
+
+
 @plant("forward", "blocks_merge_by_log_normalizers")
 class TailTileDropped(Kernel):
     """The last, incomplete tile is left out."""

@@ -70,7 +70,7 @@ class FiniteSentinel(Kernel):
         return torch.where(kept, scores, torch.finfo(torch.float32).min)
 
 
-@plant("mask", "empty_rows")
+@plant("mask", "empty_rows", "masked_update_at_common_levels")
 class SmallSentinel(Kernel):
     """Masked scores are -10000 instead of -inf."""
 

@@ -125,7 +125,7 @@ BUG_CLASSES: dict[str, BugClass] = {
     ),
     "mask-sentinel": BugClass(
         "Masked scores become a finite number that other scores can be as low as.",
-        ("small-sentinel", "additive-penalty"),
+        ("small-sentinel", "additive-penalty", "scores-clamped-below"),
     ),
     "empty-row": BugClass(
         "A query that keeps nothing gets NaN, an average, or wrong scalars.",
@@ -266,8 +266,10 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
             "loop-ends-at-masked-block",
             "mask-in-whole-bytes",
             "mask-index-in-fifteen-bits",
+            "max-of-first-query",
             "maximum-starts-far-below",
             "queries-beyond-threads",
+            "scores-clamped-to-half",
             "memories-beyond-grid",
             "memories-counted-in-sixteen-bits",
             "values-beyond-tile-lost",
