@@ -24,6 +24,8 @@ from hopspec.properties.adapters.survey import chosen, read_data, summary, write
 from hopspec.properties.builtin import BUILTIN
 from hopspec.properties.cli import app
 from hopspec.properties.options import Options
+from hopspec.properties.problem import Problem
+from hopspec.properties.results import Cell, Failure
 from hopspec.properties.runner import verify
 from hopspec.properties.session import Unusable, resolve
 
@@ -171,6 +173,26 @@ def test_a_summary_says_what_held_what_broke_and_what_was_observed() -> None:
     assert {o["clause"] for o in found["observed"]} >= {"MHN-MSK-4", "MHN-PRC-4"}
     assert found["models"] == {"float32": "any-float32"}
     assert {"masks", "values", "causal top-left"} <= {*found["claims"]}
+
+
+def test_a_call_that_is_refused_does_not_hide_what_another_answered() -> None:
+    options = Options(("sdpa-math",), ("float32",), clauses=("MHN-UPD-8",), examples=4, in_process=True)
+    report = verify(options)
+    problem = Problem(np.ones((2, 2)), np.eye(2), 1.0)
+    smaller = Problem(np.ones((1, 1)), np.ones((1, 1)), 1.0)
+    differs = Failure(problem, "alone", "bound", "retrieve alone", "other bits", "the same bits")
+    refused = Failure(smaller, "masked", "raised", "retrieve raised TypeError: there are no masks")
+    cells = [
+        Cell("MHN-DOM-9", f.check, "sdpa-math", "float32", "batch_invariant", 3, cases=3, broken=b, failure=f)
+        for f, b in ((differs, 2), (refused, 3))
+    ]
+    report.cells += cells
+    observed = {o["clause"]: o for o in summary(report, the("sdpa-math"))["observed"]}["MHN-DOM-9"]
+    assert (observed["broken"], observed["cases"], observed["refused"]) == (2, 3, False)
+    assert observed["what"] == "retrieve alone"
+    report.cells.remove(cells[0])
+    observed = {o["clause"]: o for o in summary(report, the("sdpa-math"))["observed"]}["MHN-DOM-9"]
+    assert (observed["broken"], observed["refused"]) == (3, True)
 
 
 def broken_data() -> dict[str, Any]:

@@ -233,6 +233,10 @@ THIRD_PARTIES: tuple[ThirdParty, ...] = (
             "As above. The queries are multiplied by beta times the root of the width, which SDPA "
             "divides by again."
         ),
+        known=(
+            "The product of beta, the root of the width and a query is formed in the dtype of the query. "
+            "In float16 it overflows beyond 65,504: the result is 0 or NaN, that of flash=False is right."
+        ),
     ),
     ThirdParty(
         name="mhn-ai-agent-memory",

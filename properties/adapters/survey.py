@@ -154,6 +154,10 @@ def _observed(cells: list[Cell], clause: str) -> dict[str, Any] | None:
         return None
     failures = [c.failure for c in tried if c.failure is not None]
     refused = bool(failures) and all(f.kind == "raised" for f in failures)
+    if not refused:
+        # What cannot be asked says nothing of what can.
+        tried = [c for c in tried if c.failure is None or c.failure.kind != "raised"]
+        failures = [c.failure for c in tried if c.failure is not None]
     first = min(failures, key=lambda f: f.problem.size, default=None)
     return {
         "clause": clause,
