@@ -22,6 +22,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
 COPY = ROOT / "build" / "mutants"
+# What stands for tests of planted faults in modules.toml, that test, and how many faults of each property.
+FAULTS_HERE = "faults"
+FAULT_TEST = "tests/test_faults.py::test_fault_is_killed_by_each_property_it_names"
+EACH = 2
 
 
 def copy_tree() -> dict[str, Path]:
@@ -45,6 +49,23 @@ def place_of(module: str, folders: dict[str, Path]) -> Path:
     """Where a module of this tree lies in the copy."""
     folder, _, rest = module.partition("/")
     return folders[folder] / rest
+
+
+def tests_of(module: str, tests: list[str]) -> list[str]:
+    """The tests of a module, with some planted faults of each of its properties where they are asked for."""
+    if FAULTS_HERE not in tests:
+        return tests
+    from hopspec.properties.checks import CHECKS  # noqa: PLC0415  (needs PyTorch)
+    from hopspec.properties.faults import FAULTS  # noqa: PLC0415
+
+    name = "hopspec." + module.removesuffix(".py").replace("/", ".")
+    chosen: dict[str, None] = {}
+    for check in CHECKS:
+        if check.judge.__module__ == name:
+            killed = [f.name for f in FAULTS.values() if check.name in f.killed_by]
+            chosen |= dict.fromkeys(killed[:EACH])
+    faults = [f"{FAULT_TEST}[{fault}]" for fault in chosen]
+    return [word for test in tests for word in (faults if test == FAULTS_HERE else [test])]
 
 
 def call(*words: str) -> None:
@@ -130,7 +151,7 @@ def main() -> None:
     folders = copy_tree()
     found = {}
     for module in asked.modules or settings["modules"]:
-        tests = settings["modules"][module]
+        tests = tests_of(module, settings["modules"][module])
         config, session = session_of(module, place_of(module, folders), tests, settings["timeout"])
         leave_out(session, "|".join(settings["left_out"]), asked.sample, asked.seed)
         call("exec", str(config), str(session))
