@@ -6,6 +6,7 @@ A story runs where the implementation runs, because it is about arrays and not a
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 __all__ = ["CANNOT_BE_CHANGED", "STORIES", "tell"]
@@ -28,12 +29,28 @@ def _changed(function: Callable[..., Any], arguments: dict[str, Any], keywords: 
     """The result of the call after the same arrays held other entries in a call before."""
     query, memory = arguments["other_query"], arguments["other_memory"]
     function(query, memory, **keywords)
+    _overwrite(query, arguments["query"])
+    _overwrite(memory, arguments["memory"])
+    return function(query, memory, **keywords)
+
+
+def _own(function: Callable[..., Any], arguments: dict[str, Any], keywords: dict[str, Any]) -> Any:
+    """The result of the call as it is while its arrays hold other entries, which they do not keep."""
+    query, memory = arguments["query"], arguments["memory"]
+    result, before = function(query, memory, **keywords), deepcopy((query, memory))
+    _overwrite(query, arguments["other_query"])
+    _overwrite(memory, arguments["other_memory"])
+    found = deepcopy(result)
+    _overwrite(query, before[0])
+    _overwrite(memory, before[1])
+    return found
+
+
+def _overwrite(array: Any, entries: Any) -> None:
     try:
-        query[...] = arguments["query"]
-        memory[...] = arguments["memory"]
+        array[...] = entries
     except Exception as error:
         raise ArrayCannotBeChanged(str(error)) from error
-    return function(query, memory, **keywords)
 
 
 def _same(function: Callable[..., Any], arguments: dict[str, Any], keywords: dict[str, Any]) -> Any:
@@ -53,6 +70,7 @@ def _rebeta(function: Callable[..., Any], arguments: dict[str, Any], keywords: d
 STORIES: dict[str, Callable[[Callable[..., Any], dict[str, Any], dict[str, Any]], Any]] = {
     "kept": _kept,
     "changed": _changed,
+    "own": _own,
     "same": _same,
     "another beta": _rebeta,
 }

@@ -149,6 +149,16 @@ def test_an_array_is_changed_between_two_calls() -> None:
         tell("changed", lambda q, m, beta: q, frozen, {"beta": 1.0})
 
 
+def test_a_result_is_looked_at_while_its_arguments_hold_something_else() -> None:
+    given = arrays()
+    handed_out = tell("own", lambda q, m, beta: m, given, {"beta": 1.0})
+    copied = tell("own", lambda q, m, beta: m.copy(), given, {"beta": 1.0})
+    assert not handed_out.any()
+    assert (copied == 2.0).all()
+    assert (given["memory"] == 2.0).all()
+    assert (given["query"] == 1.0).all()
+
+
 def test_beta_changes_between_two_calls_on_the_same_arrays() -> None:
     asked = Asked()
     tell("another beta", asked, arrays(), {"beta": 1.0})

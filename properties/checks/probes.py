@@ -308,6 +308,13 @@ def earlier_results_stay(case: Case) -> Judgement | None:
     return _told(case, "kept", _quantities(case), other_query=-case.problem.query)
 
 
+@check("MHN-DOM-11", family="single", one_in=2)
+def results_are_the_callers(case: Case) -> Judgement | None:
+    """What is written into the arguments later leaves the result as it was, even where it equals one."""
+    other = -case.problem.query
+    return _told(case, "own", _quantities(case), other_query=other, other_memory=-case.problem.memory)
+
+
 @check("MHN-DOM-11", family="general")
 def changed_arrays_are_read_again(case: Case) -> Judgement | None:
     """What the same arrays held in an earlier call plays no part."""
@@ -349,7 +356,7 @@ def _told(
     p = problem or case.problem
     if arrays:
         # Other memories of the same shape, whose sum and whose first entry are the same.
-        arrays["other_memory"] = _rearranged(p.memory)
+        arrays.setdefault("other_memory", _rearranged(p.memory))
     judged: list[Judgement | None] = []
     for quantity in quantities:
         answer = case.answer(quantity, p, story=story, arrays={**arrays})

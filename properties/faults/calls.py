@@ -23,6 +23,18 @@ class OneBufferForResults(Kernel):
         return self.buffers.setdefault((result.shape, dtype), torch.empty_like(result)).copy_(result)
 
 
+@plant("contract", "results_are_the_callers")
+class OnlyMemoryHandedOut(Kernel):
+    """The only memory there is is handed out itself and not a copy of it."""
+
+    def retrieve(self, query: Tensor, memory: Tensor, **options: Any) -> Tensor:
+        result = super().retrieve(query, memory, **options)
+        if memory.shape[-2] != 1 or result.shape[-1] != memory.shape[-1]:
+            return result
+        given = memory.expand_as(result)
+        return given if torch.equal(given, result) else result
+
+
 @plant("contract", "changed_arrays_are_read_again")
 class ConvertedByAddress(Kernel):
     """Converted patterns are kept by the address and the shape they came from."""

@@ -253,6 +253,7 @@ FAULTS_WITHOUT_VECTORS: dict[str, str] = {
             "converted-by-address",
             "integer-beta-is-an-exponent",
             "one-buffer-for-results",
+            "only-memory-handed-out",
             "same-array-skips-itself",
             "scores-by-rounded-beta",
             "wide-transposed-as-contiguous",
