@@ -53,6 +53,9 @@ def test_bound_is_about_the_size_of_the_rounding() -> None:
     bound = bounds.update_bound(query, memory, beta, exact, MODELS["eager-float32"])
     assert (bound > 2.0**-26).all()
     assert (bound < 2.0**-14).all()
+    weights = bounds.association_bound(query, memory, beta, exact, MODELS["eager-float32"])
+    assert (weights > 2.0**-25 * exact.weights).all()
+    assert (weights < 2.0**-14).all()
 
 
 def test_saturated_bound_is_refined() -> None:
@@ -77,6 +80,46 @@ def test_ball_bound_covers_every_query_in_the_ball() -> None:
         near = query[:1] + 0.5 * step / np.linalg.norm(step)
         local = bounds.update_bound(near, memory, beta, solve(near, memory, beta=beta), model)
         assert np.linalg.norm(local) <= whole
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_bound_on_a_ball_without_radius_is_about_that_of_its_centre(dtype: str) -> None:
+    for model in standard_models(dtype):
+        for seed in range(5):
+            query, memory, beta, _ = problem(seed)
+            kept = np.ones(len(memory), dtype=np.bool_)
+            whole = bounds.update_bound_on_ball(query[0], memory, beta, 0.0, kept, model)
+            exact = solve(query[:1], memory, beta=beta)
+            local = np.linalg.norm(bounds.update_bound(query[:1], memory, beta, exact, model))
+            assert local <= whole <= 32 * local
+
+
+def test_bound_on_a_ball_is_infinite_where_a_scaled_query_may_overflow() -> None:
+    query, memory, kept = np.array([2.0**15]), np.array([[2.0**-10]]), np.ones(1, dtype=np.bool_)
+    assert np.isinf(bounds.update_bound_on_ball(query, memory, 1.0, 0.0, kept, MODELS["any-float16"]))
+    assert np.isfinite(bounds.update_bound_on_ball(query, memory, 1.0, 0.0, kept, MODELS["any-float32"]))
+
+
+def test_every_product_may_underflow() -> None:
+    # Each of a hundred products is 0.51 of the least number, and rounds to it.
+    least = 2.0**-149
+    query, memory = np.zeros((1, 1)), np.full((100, 1), 51 * least)
+    exact = solve(query, memory, beta=1.0)
+    weights = np.full((1, 100), np.float32(0.01))
+    state = (weights * memory[:, 0].astype(np.float32)).sum(axis=1, keepdims=True)
+    assert state == 100 * least
+    error, slack = exact.state.error(state.astype(np.float64))
+    assert (error + slack >= 49 * least).all()
+    allowed = bounds.update_bound(query, memory, 1.0, exact, MODELS["eager-float32"])
+    assert (error - slack <= allowed).all()
+
+
+@pytest.mark.parametrize("name", ["eager-float32", "flash-float32"])
+def test_weights_of_which_nothing_is_known_may_be_all_wrong(name: str) -> None:
+    rng = np.random.default_rng(0)
+    query, memory = (np.rint(rng.standard_normal((n, 8)) * 16) * 2.0**8 for n in (2, 200))
+    exact = solve(query, memory, beta=1.0)
+    assert (bounds.association_bound(query, memory, 1.0, exact, MODELS[name]) >= 1).all()
 
 
 def test_bound_is_infinite_where_a_score_may_overflow() -> None:
