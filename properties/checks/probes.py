@@ -47,7 +47,9 @@ class Thin:
 
 
 def _thin(problem: Problem) -> Thin:
-    keep = problem.keep if problem.keep is not None and problem.keep.ndim == 2 else None
+    # A mask of one row is that of every query.
+    each_its_own = problem.keep is not None and problem.keep.ndim == 2 and len(problem.keep) > 1
+    keep = problem.keep if each_its_own else None
     first, which, _ = distinct(problem.query, keep)
     each = {} if keep is None else {"keep": keep[first]}
     return Thin(problem.but(query=problem.query[first], **each), which)
