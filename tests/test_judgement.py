@@ -92,6 +92,13 @@ def test_what_has_no_bound_is_not_compared() -> None:
     assert compare("numbers", np.array([1.0, 2.0]), known_to(0.0), np.full(2, np.inf)) is None
 
 
+def test_one_bound_is_that_of_every_number() -> None:
+    actual, expected = np.array([[1.0, 2.0], [3.0, 4.5]]), np.array([[1.0, 2.0], [3.0, 4.0]])
+    for bound in (np.array(0.25), np.array([[0.25], [0.25]])):
+        judged = within("numbers", actual, expected, bound)
+        assert judged == Judgement(2.0, "numbers[1, 1]", "4.5", "4.0", 0.25, 4)
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_errors_to_either_side_and_nan_are_errors(sign: float) -> None:
     expected, bound = np.array([2.0, sign * np.inf]), np.array([0.5, 0.5])
