@@ -60,7 +60,7 @@ def log_normalizer(
     >>> log_normalizer(torch.zeros(1, 2), torch.eye(2), beta=1.0)
     tensor([0.6931])
     """
-    if plain := plain_problem(query, memory, beta, keep, batch_invariant):
+    if plain := plain_problem(query, memory, beta, keep, batch_invariant, unseen=True):
         attended = attend_plain(plain, query)
         if attended is not None:
             return attended.log_normalizer

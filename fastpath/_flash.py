@@ -45,21 +45,26 @@ FLASH: _Flash | None = getattr(
 
 
 class Layout(NamedTuple):
-    """When the memory is cut into parts.
+    """What is done with a long memory.
 
     Args:
-        merged_from: from how many memories on; from the default on a merge costs less than idle threads.
+        merged_from: from how many memories on it is cut into parts; from the default on a merge costs less
+            than idle threads.
         parts: how many parts, or 0 for as many as keep all threads busy.
+        unseen_from: from how many numbers on it is asked without a look at them, see
+            :mod:`hopspec.fastpath._unseen`; from the default on they do not stay in the caches.
     """
 
     merged_from: int = 1 << 13
     parts: int = 0
+    unseen_from: int = 1 << 20
 
 
 # Queries of one block of the kernel, at the least.
 _BLOCK = 32
-# From so many memories on two queries take less time than one (measured).
-_ASKED_TWICE_FROM = {torch.float32: 1 << 13, torch.bfloat16: 1 << 9, torch.float16: 1 << 13}
+# From so many memories, or numbers in them, on two queries take less time than one (measured).
+_ASKED_TWICE_FROM = {torch.float32: 1 << 13, torch.float16: 1 << 13}
+_ASKED_TWICE_FROM_NUMBERS = {torch.bfloat16: 1 << 13}
 # From so many queries on its blocks are the largest, with this number.
 _WIDE_FROM, _WIDE_BLOCK = 768, 256
 # Queries of one block where results must not depend on how many there are: the fastest of 4, 8, 16 and 32.
@@ -80,6 +85,11 @@ def laid_out(layout: Layout) -> Iterator[None]:
         _layout = before
 
 
+def layout() -> Layout:
+    """What is done with a long memory at present."""
+    return _layout
+
+
 def available() -> bool:
     """Whether this PyTorch has the kernel."""
     return FLASH is not None
@@ -92,6 +102,8 @@ def flash(
     mask: Tensor | None,
     beta: float,
     batch_invariant: bool = False,
+    *,
+    marked: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Output ``[B, H, L, w]`` and log-normalizer ``[B, H, L]`` of four-dimensional inputs.
 
@@ -102,23 +114,42 @@ def flash(
         mask: 0 where a memory takes part and -inf elsewhere, broadcastable to ``[B, H, L, N]``.
         beta: inverse temperature.
         batch_invariant: whether the bits of a row must not depend on how many others there are.
+        marked: whether a row is to have something that is not finite in the output or the log-normalizer if
+            it has in any part of the memory, or if all its logits in a part are -inf; without a mask, and
+            not with ``batch_invariant``.
     """
     if batch_invariant:
         return _in_fixed_blocks(query, memory, read, mask, beta)
     assert FLASH is not None
-    queries, memories = query.shape[2], memory.shape[2]
-    alone = query.shape[0] == query.shape[1] == 1
-    if queries == 1 and alone and memories >= _ASKED_TWICE_FROM.get(query.dtype, memories + 1):
-        output, log_normalizer = flash(torch.cat((query, query), 2), memory, read, mask, beta)
+    batch, heads, queries, _ = query.shape
+    memories = memory.shape[2]
+    alone = batch == heads == 1
+    if queries == 1 and alone and _faster_twice(memory):
+        output, log_normalizer = flash(torch.cat((query, query), 2), memory, read, mask, beta, marked=marked)
         return output[:, :, :1], log_normalizer[:, :, :1]
     if alone and memories >= _layout.merged_from:
         parts = _parts(queries, memories)
         if parts > 1 and not _wants_gradient(query, memory, read):
-            return _in_parts(query, memory, read, mask, beta, parts)
+            return _in_parts(query, memory, read, mask, beta, parts, marked)
     wide = queries >= _WIDE_FROM and _leaves_threads_idle(query, mask)
     if wide and not _wants_gradient(query, memory, read):
-        return _in_shares(query, memory, read, mask, beta, torch.get_num_threads())
-    return FLASH(query, memory, read, attn_mask=mask, scale=beta)
+        output, log_normalizer = _in_shares(query, memory, read, mask, beta, torch.get_num_threads())
+    else:
+        output, log_normalizer = FLASH(query, memory, read, attn_mask=mask, scale=beta)
+    return output, _with_marks(log_normalizer) if marked else log_normalizer
+
+
+def _with_marks(log_normalizer: Tensor) -> Tensor:
+    """NaN for rows whose logits are all -inf: the kernel says 0, which is hardly ever another row's."""
+    return log_normalizer.masked_fill(log_normalizer == 0, math.nan)
+
+
+def _faster_twice(memory: Tensor) -> bool:
+    _, _, memories, width = memory.shape
+    numbers = _ASKED_TWICE_FROM_NUMBERS.get(memory.dtype)
+    if numbers is not None:
+        return memories * width >= numbers
+    return memories >= _ASKED_TWICE_FROM.get(memory.dtype, memories + 1)
 
 
 def _parts(queries: int, memories: int) -> int:
@@ -156,7 +187,13 @@ def _wants_gradient(*tensors: Tensor) -> bool:
 
 
 def _in_parts(
-    query: Tensor, memory: Tensor, read: Tensor, mask: Tensor | None, beta: float, parts: int
+    query: Tensor,
+    memory: Tensor,
+    read: Tensor,
+    mask: Tensor | None,
+    beta: float,
+    parts: int,
+    marked: bool,
 ) -> tuple[Tensor, Tensor]:
     """One batch entry and head; the memory is cut into equal parts, what is left over makes another."""
     assert FLASH is not None
@@ -178,6 +215,12 @@ def _in_parts(
         rest, rest_log = FLASH(query, memory[:, :, main:], read[:, :, main:], attn_mask=masks[1], scale=beta)
         output = torch.cat((output, rest))
         log_normalizer = torch.cat((log_normalizer, _without_empty(rest_log, masks[1])))
+    if marked:
+        return _merge(output, _with_marks(log_normalizer))
+    if output.dtype in _HALVES:
+        # A convex combination of the largest numbers may have been rounded to infinity, and 0 * inf is NaN.
+        limit = torch.finfo(output.dtype).max
+        output = output.clamp(-limit, limit)
     return _merge(output, log_normalizer)
 
 
@@ -190,10 +233,6 @@ def _without_empty(log_normalizer: Tensor, mask: Tensor | None) -> Tensor:
 
 def _merge(output: Tensor, log_normalizer: Tensor) -> tuple[Tensor, Tensor]:
     """The results of parts of the memory, along the first dimension, as one; in float64, rounded once."""
-    if output.dtype in _HALVES:
-        # A convex combination of the largest numbers may have been rounded to infinity, and 0 * inf is NaN.
-        limit = torch.finfo(output.dtype).max
-        output = output.clamp(-limit, limit)
     wide = log_normalizer.double()
     peak = wide.amax(0, keepdim=True)
     peak = peak.masked_fill(peak == -math.inf, 0.0)

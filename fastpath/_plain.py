@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath import _attend
-from hopspec.fastpath._flash import available, flash
+from hopspec.fastpath._flash import available, flash, layout
 from hopspec.fastpath._plain_memory import plain_mask
 from hopspec.fastpath._route import is_forced
 from hopspec.fastpath._stored import Stored, half_squares
+from hopspec.fastpath._unseen import ask_unseen
 from hopspec.fastpath._visible import Prepared
 from hopspec.fastpath.memory import Memory
 
@@ -28,6 +29,7 @@ _LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
 )
 # Below this the kernel's float32 copy of beta loses precision or vanishes.
 _LEAST_BETA = torch.finfo(torch.float32).tiny
+_UNKNOWN = (math.nan, math.nan)
 # Up to this width Python is done with one row before an operation has started.
 _SHORT = 256
 # Results rounded to half precision cannot pass the largest number if the memory stays below this.
@@ -42,8 +44,8 @@ class PlainProblem(NamedTuple):
         mask: 0 where a memory takes part and -inf elsewhere, ``[1, 1, L or 1, N]``, or None.
         keep: the same as booleans, ``[L or 1, N]``.
         beta: the inverse temperature.
-        largest: largest absolute entry of the memory.
-        reach: queries whose entries stay below this are safe.
+        largest: largest absolute entry of the memory; NaN as long as nobody has looked.
+        reach: queries whose entries stay below this are safe; NaN likewise.
         stored: what is known of the rows, where they were prepared.
         prepared: what is known of them under this mask, where both were prepared.
         batch_invariant: whether the bits of a row must not depend on the others.
@@ -75,6 +77,16 @@ class PlainProblem(NamedTuple):
         return halves.amax(-1, keepdim=True) if self.keep is None else halves.where(self.keep, 0.0).amax(-1)
 
     @property
+    def unseen(self) -> bool:
+        """Whether nobody has looked at the memory, which may then hold anything."""
+        return math.isnan(self.reach)
+
+    def looked_at(self) -> PlainProblem | None:
+        """The same with what a look at the memory tells, or None if its numbers are too large."""
+        extent = _extent(self.memory[0, 0], self.stored, abs(self.beta))
+        return None if extent is None else self._replace(largest=extent[0], reach=extent[1])
+
+    @property
     def hull_is_safe(self) -> bool:
         """Whether every query in the convex hull of the memory, or just outside by rounding, is safe."""
         return 2 * self.largest < self.reach
@@ -87,7 +99,13 @@ class PlainProblem(NamedTuple):
 
 
 def plain_problem(
-    query: object, memory: object, beta: object, keep: object = None, batch_invariant: bool = False
+    query: object,
+    memory: object,
+    beta: object,
+    keep: object = None,
+    batch_invariant: bool = False,
+    *,
+    unseen: bool = False,
 ) -> PlainProblem | None:
     """The memory as the kernel takes it, or None if anything about the arguments is out of the ordinary.
 
@@ -97,6 +115,7 @@ def plain_problem(
         beta: a finite number.
         keep: boolean, ``[N]`` or ``[L or 1, N]``, at least one True in every row; or None.
         batch_invariant: whether the bits of a row must not depend on the others.
+        unseen: whether a long memory need not be looked at yet, see :attr:`PlainProblem.unseen`.
     """
     if type(query) is not Tensor or is_forced():
         return None
@@ -126,15 +145,6 @@ def plain_problem(
     # NaN fails every comparison.
     if not scale < limit or torch.is_autocast_enabled("cpu"):
         return None
-    largest = magnitude(rows) if stored is None else stored.peak
-    # Weights of up to 1 each: the sum of all rows must stay in range.
-    if not largest * count < limit or not largest < _ROOM[dtype]:
-        return None
-    factor = largest * width
-    steepest = max(factor, factor * scale)
-    reach = limit / steepest if steepest else math.inf
-    if scale < _LEAST_BETA and dtype is not torch.float64:
-        reach = min(reach, 2.0**-40 / (factor * scale)) if factor * scale else reach
     if keep is not None:
         given = plain_mask(keep, count, dtype)
         if given is not None and masked is not None:
@@ -149,17 +159,46 @@ def plain_problem(
         if seen.shape[0] not in (1, shape[0]) or seen.numel() * query.element_size() > _attend.CHUNK_BYTES:
             return None
         mask = masked.logits
+    extent: tuple[float, float] | None = _UNKNOWN
+    if not unseen or seen is not None or batch_invariant or rows.numel() < layout().unseen_from:
+        extent = _extent(rows, stored, scale)
+    if extent is None:
+        return None
+    # By position: names take twice as long.
     return PlainProblem(
-        memory=rows.view(1, 1, count, width),
-        mask=mask,
-        keep=seen,
-        beta=float(beta),
-        largest=largest,
-        reach=reach,
-        stored=stored,
-        prepared=prepared,
-        batch_invariant=batch_invariant,
+        rows.view(1, 1, count, width),
+        mask,
+        seen,
+        float(beta),
+        extent[0],
+        extent[1],
+        stored,
+        prepared,
+        batch_invariant,
     )
+
+
+def _extent(rows: Tensor, stored: Stored | None, scale: float) -> tuple[float, float] | None:
+    """``largest`` and ``reach`` of a :class:`PlainProblem`, or None if a number is too large.
+
+    Args:
+        rows: the memory, ``[N, d]``.
+        stored: what is known of it.
+        scale: the size of beta.
+    """
+    dtype = rows.dtype
+    count, width = rows.shape
+    limit = _LIMIT[dtype]
+    largest = magnitude(rows) if stored is None else stored.peak
+    # NaN fails every comparison. Weights of up to 1 each: the sum of all rows must stay in range.
+    if not largest * count < limit or not largest < _ROOM[dtype]:
+        return None
+    factor = largest * width
+    steepest = max(factor, factor * scale)
+    reach = limit / steepest if steepest else math.inf
+    if scale < _LEAST_BETA and dtype is not torch.float64:
+        reach = min(reach, 2.0**-40 / (factor * scale)) if factor * scale else reach
+    return largest, reach
 
 
 def magnitude(rows: Tensor) -> float:
@@ -178,21 +217,43 @@ def attend_plain(problem: PlainProblem, query: Tensor, *, certified: bool = Fals
         query: ``[L, d]``, contiguous.
         certified: whether the query is known to be within reach.
     """
-    if not certified and not magnitude(query) < problem.reach:
-        return None
-    output, log_normalizer = _attend_within_reach(problem, query)
-    return _attend.Attended(output.view_as(query), log_normalizer.view(-1))
+    found = _ask(problem, query, certified=certified)
+    return None if found is None else _attend.Attended(found[0].view_as(query), found[1].view(-1))
 
 
 def update_plain(problem: PlainProblem, query: Tensor, *, certified: bool = False) -> Tensor | None:
     """The output of :func:`attend_plain` alone."""
-    if not certified and not magnitude(query) < problem.reach:
-        return None
-    return _attend_within_reach(problem, query)[0].view_as(query)
+    found = _ask(problem, query, certified=certified)
+    return None if found is None else found[0].view_as(query)
 
 
-def _attend_within_reach(problem: PlainProblem, query: Tensor) -> tuple[Tensor, Tensor]:
-    # Scores within reach are finite, hence so are output and log-normalizer: nothing need be looked at after.
+def _ask(problem: PlainProblem, query: Tensor, *, certified: bool) -> tuple[Tensor, Tensor] | None:
     memory = problem.memory
     rows = query.view(1, 1, -1, memory.shape[3])
+    if not certified:
+        size = magnitude(query)
+        if problem.unseen:
+            found, looked = _ask_long(problem, rows, size)
+            if found is not None or looked is None:
+                return found
+            problem = looked
+        if not size < problem.reach:
+            return None
+    # Scores within reach are finite, hence so are output and log-normalizer: nothing need be looked at after.
     return flash(rows, memory, memory, problem.mask, problem.beta, problem.batch_invariant)
+
+
+def _ask_long(
+    problem: PlainProblem, rows: Tensor, size: float
+) -> tuple[tuple[Tensor, Tensor] | None, PlainProblem | None]:
+    """What :func:`ask_unseen` finds, and otherwise the problem after a look at the memory."""
+    memory, beta = problem.memory, problem.beta
+    looked = None if problem.stored is None else problem.looked_at()
+    within_reach = looked is not None and size < looked.reach
+    found = ask_unseen(rows, memory, beta, size, within_reach=within_reach)
+    if found is None and problem.stored is None:
+        looked = problem.looked_at()
+        if looked is not None and size < looked.reach:
+            # A right result may have been given up for its looks; a prepared memory gives its bits.
+            found = ask_unseen(rows, memory, beta, size, within_reach=True)
+    return found, looked

@@ -58,7 +58,7 @@ def retrieve(
     tensor([[1., 0.]])
     """
     if values is None and type(steps) is int and steps > 0 and not holds_values(memory):
-        plain = plain_problem(query, memory, beta, keep, batch_invariant)
+        plain = plain_problem(query, memory, beta, keep, batch_invariant, unseen=True)
         if plain is not None and (result := _retrieve_plain(plain, query, steps)) is not None:
             return result
     count = check_count("steps", steps, 0)

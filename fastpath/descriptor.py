@@ -101,13 +101,13 @@ DESCRIPTOR: Implementation[Tensor] = Implementation(
 
 def _in_parts(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        with laid_out(Layout(merged_from=2, parts=3)):
+        with laid_out(Layout(merged_from=2, parts=3, unseen_from=0)):
             return function(*arguments, **options)
 
     return call
 
 
-# The same functions with every memory cut into parts, as the fast path does from thousands of memories on.
+# The same functions with every memory cut into parts and asked unseen, as the fast path does with long ones.
 MERGED: Implementation[Tensor] = replace(
     DESCRIPTOR,
     name="fastpath-merged",

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +22,20 @@ mp = MPContext()
 mp.prec = 300
 
 
+KERNELS = {
+    "flash": _flash.Layout(),
+    "unseen": _flash.Layout(unseen_from=0),
+    "unseen in parts": _flash.Layout(merged_from=2, parts=2, unseen_from=0),
+}
+
+
 @pytest.fixture(params=["flash", "eager"], autouse=True)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     name: str = request.param
     if name == "eager":
         monkeypatch.setattr(_flash, "FLASH", None)
-    return name
+    with _flash.laid_out(KERNELS.get(name, _flash.Layout())):
+        yield name
 
 
 def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -211,6 +220,7 @@ def judge(
 TOP = {torch.float64: 306.5, torch.float32: 37.5, torch.bfloat16: 37.5, torch.float16: 3.9}
 
 
+@pytest.mark.parametrize("kernel", [*KERNELS, "eager"], indirect=True)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["huge", "tiny", "mixed", "largest", "ordinary"])
 def test_finite_inputs_of_any_size(dtype: torch.dtype, kind: str) -> None:
@@ -246,6 +256,7 @@ def test_finite_inputs_of_any_size(dtype: torch.dtype, kind: str) -> None:
         judge(query, memory, beta, sized(count, 3), keep)
 
 
+@pytest.mark.parametrize("kernel", [*KERNELS, "eager"], indirect=True)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_scores_beyond_the_type_are_not_dropped(dtype: torch.dtype) -> None:
     # The first score overflows to -inf in float32 while the log-normalizer stays finite.
