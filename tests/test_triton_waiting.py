@@ -22,6 +22,8 @@ from hopspec.fastpath.triton.interpreted import INTERPRETED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+KERNELS: Any = INTERPRETED
+OTHER: Any = DESCRIPTOR
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -42,7 +44,7 @@ def some_rows_out_of_range() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("call", ["retrieve", "log_normalizer", "energy", "evaluate", "settle"])
 def test_no_result_is_looked_at(call: str, masked: bool) -> None:
     query, memory, keep = some_rows_out_of_range()
-    function: Any = getattr(INTERPRETED, call)
+    function: Any = getattr(KERNELS, call)
     options = {"beta": 0.7, "keep": keep if masked else None}
     # What depends on shapes alone is prepared on the host by the first call.
     function(query, memory, **options)
@@ -54,7 +56,7 @@ def test_no_result_is_looked_at(call: str, masked: bool) -> None:
 def test_looking_is_noticed() -> None:
     query, memory, _ = some_rows_out_of_range()
     with Looks() as looks:
-        DESCRIPTOR.energy(query, memory, beta=0.7)
+        OTHER.energy(query, memory, beta=0.7)
     assert looks.now > 0
 
 
@@ -65,21 +67,21 @@ def test_energies_are_those_of_float64(dtype: torch.dtype, beta: float) -> None:
     query, memory = drawn(2, 5, 3).to(dtype), drawn(2, 19, 3, seed=1).to(dtype)
     keep = drawn(2, 5, 19, seed=2) < 0.5
     keep[1, 2] = False
-    energy = INTERPRETED.energy(query, memory, beta=beta, keep=keep)
-    expected = DESCRIPTOR.energy(query.double(), memory.double(), beta=beta, keep=keep)
+    energy = KERNELS.energy(query, memory, beta=beta, keep=keep)
+    expected = OTHER.energy(query.double(), memory.double(), beta=beta, keep=keep)
     rest = 5e-2 if dtype is not torch.float32 and 1e-3 < beta < 1e3 else 1e-4
     torch.testing.assert_close(energy.double(), expected, rtol=0, atol=rest)
     assert energy[1, 2] == math.inf
     held = Memory(memory, keep=keep)
-    assert torch.equal(INTERPRETED.energy(query, held, beta=beta), energy)
-    assert torch.equal(INTERPRETED.evaluate(query, held, beta=beta).energy, energy)
+    assert torch.equal(KERNELS.energy(query, held, beta=beta), energy)
+    assert torch.equal(KERNELS.evaluate(query, held, beta=beta).energy, energy)
 
 
 def test_rows_out_of_range_settle_by_themselves() -> None:
     memory = torch.tensor([[3e38, 0.0], [-3e38, 1e38], [1.0, 2.0]])
     query = torch.tensor([[1e38, 0.0], [math.nan, 0.0], [-1e38, 1e38], [2.0, 3.0]])
     keep = torch.tensor([[True, True, True], [True, True, True], [False, True, True], [False, False, True]])
-    settled = INTERPRETED.settle(query, memory, beta=1.0, keep=keep)
+    settled = KERNELS.settle(query, memory, beta=1.0, keep=keep)
     assert torch.equal(settled.state[[0, 2, 3]], memory)
     assert settled.steps.tolist() == [2, 1, 2, 2]
     assert settled.status.tolist() == [
@@ -88,7 +90,7 @@ def test_rows_out_of_range_settle_by_themselves() -> None:
         Status.CONVERGED,
         Status.CONVERGED,
     ]
-    limited = INTERPRETED.settle(query, memory, beta=1.0, keep=keep, max_steps=1)
+    limited = KERNELS.settle(query, memory, beta=1.0, keep=keep, max_steps=1)
     assert limited.status.tolist() == [
         Status.MAX_STEPS,
         Status.NONFINITE,

@@ -73,6 +73,7 @@ def beta_beyond_float32(of: Implementation[Tensor]) -> None:
 
 def energy_at_small_beta(of: Implementation[Tensor]) -> None:
     """The limit of the energy as beta goes to 0, of the memories that are kept (MHN-BND-4)."""
+    assert of.energy is not None
     query, memory = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
     keep = torch.tensor([True, True, False])
     # Half of the squared lengths 5 and 9, less the mean of the scores 3 and 2.
@@ -81,6 +82,7 @@ def energy_at_small_beta(of: Implementation[Tensor]) -> None:
 
 def comes_back(of: Implementation[Tensor]) -> None:
     """States that go round among a few, by rounding alone, are reported as stalled (MHN-SET-5)."""
+    assert of.settle is not None
     memory = _drawn(4, 3, seed=2)
     states = [_drawn(16, 3)]
     for _ in range(44):
@@ -96,6 +98,7 @@ def comes_back(of: Implementation[Tensor]) -> None:
 
 def settling_beyond_float32(of: Implementation[Tensor]) -> None:
     """Queries whose scores leave the range of float32 settle like others (MHN-SET-2)."""
+    assert of.settle is not None
     memory = torch.tensor([[3e38, 0.0], [-3e38, 1e38]])
     settled = of.settle(torch.tensor([[1e38, 0.0], [-1e38, 1e38]]), memory, beta=1.0)
     assert torch.equal(settled.state, memory)
