@@ -152,29 +152,29 @@ class Prepared:
 
     @cached_property
     def _kept(self) -> Kept:
-        return Kept(self.stored, _canonical_mask(self._keep, self.stored.rows.shape[-2]))
+        return _kept(self.stored, self._keep)
 
     def kept_under(self, keep: Tensor | None) -> Kept:
         """What queries keep under a mask as above; unlike that, without a look at any row or at the mask."""
-        if keep is self._keep:
-            return self._kept
-        return Kept(self.stored, _canonical_mask(keep, self.stored.rows.shape[-2]))
+        return self._kept if keep is self._keep else _kept(self.stored, keep)
 
 
-def _canonical_mask(keep: Tensor | None, count: int) -> Tensor | None:
+def _canonical_mask(keep: Tensor, count: int) -> Tensor:
     """``keep`` as ``[..., L or 1, N]``.
 
     Dimensions before the last that repeat have size 1, leading ones that hold a single matrix are dropped.
     """
-    if keep is None:
-        return None
     keep = collapse(keep, keep.dim() - 1)
     return matrix_if_one(keep.expand(*keep.shape[:-1], count))
 
 
+def _kept(stored: Stored, keep: Tensor | None) -> Kept:
+    return Kept(stored, None if keep is None else _canonical_mask(keep, stored.rows.shape[-2]))
+
+
 def _visible(stored: Stored, keep: Tensor | None) -> Visible:
     rows = stored.rows
-    keep = _canonical_mask(keep, rows.shape[-2])
+    keep = None if keep is None else _canonical_mask(keep, rows.shape[-2])
     if rows.shape[-2] == 0:
         return Visible(stored, keep, stored.largest, None, False)
     if keep is None and math.isfinite(stored.peak):
