@@ -45,12 +45,12 @@ def settled_energy(problem: Problem, ended: Ended) -> Tensor:
     if not ended.residual.numel() or not memory.rows.shape[-2]:
         return energy_of(problem, ended.state)
     memories = memory.rows.shape[-2]
-    log_count = math.log(memories) if memory.keep is None else memory.count.log()
+    log_count = math.log(memories) if memory.keep is None else memory.kept.count.log()
     energy, precise = _carried(
         ended,
         ended.log_normalizer.double() - log_count,
         memories,
-        memory.half_farthest,
+        memory.kept.half_farthest,
         memory.largest.unsqueeze(-1),
         problem.reach.unsqueeze(-1),
         problem.beta.double().unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta,

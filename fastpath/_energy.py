@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from hopspec.fastpath._arguments import check_arguments, check_flag
+from hopspec.fastpath._arguments import Arguments, check_arguments, check_flag
 from hopspec.fastpath._attend import (
     Problem,
     accumulation_dtype,
@@ -17,10 +18,13 @@ from hopspec.fastpath._attend import (
     rescue_rows,
 )
 from hopspec.fastpath._plain import PlainProblem, attend_plain, plain_problem
-from hopspec.fastpath._route import route
+from hopspec.fastpath._route import Route, route
 from hopspec.fastpath._stored import half_squares, row_magnitudes
 from hopspec.fastpath.memory import Memory
 from hopspec.types import Evaluated
+
+if TYPE_CHECKING:
+    from hopspec.fastpath.triton.launch import Attended
 
 # Below this bound on the logits, (log N - log-normalizer) / beta is mostly rounding error.
 SMALL_LOGITS = 2.0**-10
@@ -67,7 +71,7 @@ def log_normalizer(
     check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep)
     if served := route(arguments, "attend", batch_invariant=batch_invariant):
-        return arguments.shaped(served.attend()[1])
+        return arguments.shaped(served.attend().log_normalizer)
     problem = prepare(arguments, batch_invariant=batch_invariant)
     rows = problem.rows(arguments.query)
     result = attend(problem, rows, differentiable_log_normalizer=True).log_normalizer
@@ -115,11 +119,10 @@ def energy(
             return result
     check_flag("batch_invariant", batch_invariant)
     arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
-    problem = prepare(arguments, batch_invariant=batch_invariant)
-    rows = problem.rows(arguments.query)
     if served := route(arguments, "attend", batch_invariant=batch_invariant):
-        return arguments.shaped(energy_from(problem, rows, served.attend()[1]))
-    return arguments.shaped(energy_of(problem, rows))
+        return arguments.shaped(energy_served(served, arguments, served.attend()))
+    problem = prepare(arguments, batch_invariant=batch_invariant)
+    return arguments.shaped(energy_of(problem, problem.rows(arguments.query)))
 
 
 def energy_of_plain(problem: PlainProblem, query: Tensor) -> Tensor | None:
@@ -147,6 +150,31 @@ def evaluate_plain(problem: PlainProblem, query: Tensor) -> Evaluated[Tensor] | 
     return Evaluated(*attended, result.to(attended.log_normalizer.dtype))
 
 
+def energy_served(served: Route, arguments: Arguments, attended: Attended) -> Tensor:
+    """Energy of the queries of a route, float32 ``[..., L]``, without a look at any result.
+
+    Rows that were flagged are computed anew, and so are those where the log-normalizer is so near to
+    ``log N`` that little is left of it, among them all whose logits are below :data:`SMALL_LOGITS`. For the
+    types that the kernels take, nothing else leaves the range of float64.
+
+    Args:
+        served: the route, with the queries whose energy it is.
+        arguments: of the call.
+        attended: what the route gave for these queries, without values or with them.
+    """
+    kept = arguments.memory.kept_under(arguments.keep)
+    beta = served.operands.beta.unsqueeze(-1)
+    excess = attended.log_normalizer.double() - kept.count.log()
+    # Weights rounded to half precision move the log-normalizer by half of this at most.
+    rounding = torch.finfo(served.operands.query.dtype).eps
+    wanted = (attended.flagged != 0) | (excess.abs() < SMALL_LOGITS + rounding)
+    excess = torch.where(wanted, served.excess(wanted.int()), excess / beta)
+    result = half_squares(served.operands.query) + kept.half_farthest - excess
+    # The energy is never negative; rounding of terms far larger than it must not make it -inf.
+    result = result.clamp(min=0.0).masked_fill(kept.count == 0, math.inf)
+    return result.float()
+
+
 def energy_of(problem: Problem, query: Tensor) -> Tensor:
     """Energy of rows as :meth:`Problem.rows` gives them, ``[..., L]``."""
     attended = attend(problem, query, differentiable_log_normalizer=True)
@@ -160,7 +188,7 @@ def energy_from(problem: Problem, query: Tensor, normalizer: Tensor) -> Tensor:
     beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
     wide = normalizer.double()
     memory = problem.memory
-    result = (memory.count.log() - wide) / beta + (half_squares(query) + memory.half_farthest)
+    result = (memory.kept.count.log() - wide) / beta + (half_squares(query) + memory.kept.half_farthest)
     magnitude = row_magnitudes(query).double()
     safe = magnitude < problem.reach.unsqueeze(-1)
     ordinary = safe & (largest_logits(problem, query) >= SMALL_LOGITS)

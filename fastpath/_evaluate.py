@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments, check_flag
 from hopspec.fastpath._attend import attend, prepare
-from hopspec.fastpath._energy import energy_from, evaluate_plain
+from hopspec.fastpath._energy import energy_from, energy_served, evaluate_plain
 from hopspec.fastpath._plain import plain_problem
 from hopspec.fastpath._route import route
 from hopspec.fastpath.memory import Memory, holds_values
@@ -71,13 +71,15 @@ def evaluate(
     arguments = check_arguments(
         query, memory, beta, keep, values=values, reads_values=True, positive_beta=True
     )
-    problem = prepare(arguments, batch_invariant=batch_invariant)
-    rows = problem.rows(arguments.query)
     if served := route(arguments, "attend", batch_invariant=batch_invariant):
-        state, log_normalizer = served.attend(read_values=True)
+        attended = served.attend(read_values=True)
+        state, log_normalizer = attended.output, attended.log_normalizer
+        energy = energy_served(served, arguments, attended)
     else:
+        problem = prepare(arguments, batch_invariant=batch_invariant)
+        rows = problem.rows(arguments.query)
         state, log_normalizer = attend(problem, rows, read_values=True, differentiable_log_normalizer=True)
-    energy = energy_from(problem, rows, log_normalizer)
+        energy = energy_from(problem, rows, log_normalizer)
     return Evaluated(
         arguments.shaped(state, (state.shape[-1],)),
         arguments.shaped(log_normalizer),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -232,6 +233,8 @@ class _Walk:
         return residual if kept is None else residual.masked_fill(~kept, 0.0)
 
 
+# Kept, since the same number is asked for again and again and a tensor is made for it.
+@lru_cache(maxsize=16)
 def at_most(number: float, dtype: torch.dtype) -> float:
     """The largest number of ``dtype`` that is at most ``number``: comparisons with a tensor round it."""
     rounded = torch.tensor(number, dtype=dtype)

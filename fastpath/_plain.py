@@ -66,13 +66,13 @@ class PlainProblem(NamedTuple):
         if self.keep is None:
             return math.log(self.memory.shape[2])
         if self.prepared is not None:
-            return self.prepared.visible.count.log()
+            return self.prepared.visible.kept.count.log()
         return self.keep.sum(-1, dtype=torch.float64).log()
 
     def half_farthest(self) -> Tensor:
         """Half the squared length of the longest memory each query keeps, float64 ``[L or 1]``."""
         if self.prepared is not None:
-            return self.prepared.visible.half_farthest
+            return self.prepared.visible.kept.half_farthest
         halves = half_squares(self.memory[0, 0]) if self.stored is None else self.stored.half_squares
         return halves.amax(-1, keepdim=True) if self.keep is None else halves.where(self.keep, 0.0).amax(-1)
 

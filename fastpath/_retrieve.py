@@ -71,7 +71,7 @@ def retrieve(
     if served := route(arguments, "attend", batch_invariant=batch_invariant):
         state = served.operands.query
         for step in range(1, count + 1):
-            state, _ = served.attend(state, read_values=step == count)
+            state = served.at(state).attend(read_values=step == count).output
         return arguments.shaped(state, (state.shape[-1],))
     problem = prepare(arguments, batch_invariant=batch_invariant)
     state = problem.rows(arguments.query)

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from hopspec.fastpath._arguments import Arguments
 from hopspec.fastpath._stored import matrix_if_one
+from hopspec.fastpath.triton.tiles import MOST_WIDTH
 
 if TYPE_CHECKING:
-    from hopspec.fastpath.triton.launch import Engine, Operands, Walked
+    from hopspec.fastpath.triton.launch import Attended, Engine, Operands, Walked
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# The widest rows of a tile; what is wider would not stay on the chip.
-_MOST_WIDTH = 256
 
 _forced: Engine | None = None
 
@@ -57,17 +56,25 @@ class Route(NamedTuple):
     operands: Operands
     values: Tensor | None
 
-    def attend(self, query: Tensor | None = None, *, read_values: bool = False) -> tuple[Tensor, Tensor]:
-        """Update (or what is read out) and log-normalizer, ``[*lead, L, dv]`` and ``[*lead, L]``.
+    def at(self, query: Tensor) -> Route:
+        """The same for other queries, of the shape of those in :attr:`operands`."""
+        return self._replace(operands=self.operands._replace(query=query))
+
+    def attend(self, *, read_values: bool = False) -> Attended:
+        """Update (or what is read out) and log-normalizer; see :func:`hopspec.fastpath.triton.launch.attend`.
 
         Args:
-            query: in place of the one of the arguments.
             read_values: whether to read out of the values, where there are any.
         """
         from hopspec.fastpath.triton.launch import attend  # noqa: PLC0415
 
-        operands = self.operands if query is None else self.operands._replace(query=query)
-        return attend(self.engine, operands._replace(values=self.values if read_values else None))
+        return attend(self.engine, self.operands._replace(values=self.values if read_values else None))
+
+    def excess(self, wanted: Tensor) -> Tensor:
+        """Some rows anew, for their energy; see :func:`hopspec.fastpath.triton.launch.excess`."""
+        from hopspec.fastpath.triton.launch import excess  # noqa: PLC0415
+
+        return excess(self.engine, self.operands, wanted)
 
     def walk(self, eps: float, most: int) -> Walked:
         """Settle every query; see :func:`hopspec.fastpath.triton.launch.walk`."""
@@ -90,7 +97,7 @@ def route(arguments: Arguments, kernel: str, *, batch_invariant: bool = False) -
     values = None if arguments.values is None else arguments.values.stored.rows
     widest = max(query.shape[-1], 0 if values is None else values.shape[-1])
     tensors = [t for t in (query, memory, values, arguments.beta) if isinstance(t, Tensor)]
-    if batch_invariant or query.dtype not in _DTYPES or widest > _MOST_WIDTH:
+    if batch_invariant or query.dtype not in _DTYPES or widest > MOST_WIDTH:
         return None
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return None

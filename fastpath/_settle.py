@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath._arguments import Arguments, check_arguments, check_count, check_eps, check_flag
-from hopspec.fastpath._attend import Problem, prepare
+from hopspec.fastpath._attend import prepare
 from hopspec.fastpath._carry import carried_energy, settled_energy
-from hopspec.fastpath._energy import energy, energy_from
+from hopspec.fastpath._energy import energy, energy_served
 from hopspec.fastpath._iterate import at_most, iterate, status_of
 from hopspec.fastpath._plain import PlainProblem, magnitude, plain_problem
 from hopspec.fastpath._route import Route, route
@@ -81,14 +81,12 @@ def settle(
                 return settled
         arguments = check_arguments(query, memory, beta, keep, positive_beta=True)
         tolerance = check_eps(eps, arguments.query.dtype)
+        if served := route(arguments, "settle", batch_invariant=batch_invariant):
+            return _settle_served(served, arguments, tolerance, limit)
         problem = prepare(arguments, batch_invariant=batch_invariant)
         start = problem.rows(arguments.query)
         if not problem.shared:
             start = start.expand(*problem.lead, *start.shape[-2:])
-        if served := route(arguments, "settle", batch_invariant=batch_invariant):
-            settled = _settle_served(served, arguments, problem, tolerance, limit)
-            if settled is not None:
-                return settled
         ended = iterate(problem, start, tolerance, limit)
         return Settled(
             state=arguments.shaped(ended.state, (start.shape[-1],)),
@@ -122,23 +120,14 @@ def _settle_plain(
     return Settled(ended.state, energies, ended.residual, ended.steps, ended.status)
 
 
-def _settle_served(
-    served: Route, arguments: Arguments, problem: Problem, eps: float, max_steps: int
-) -> Settled[Tensor] | None:
-    """Settle in one kernel; None where a number was not finite, or left the range of its type.
-
-    That is looked at once, when all have ended.
-    """
+def _settle_served(served: Route, arguments: Arguments, eps: float, max_steps: int) -> Settled[Tensor]:
+    """Settle in one kernel, without a look at any result."""
     eps = at_most(eps, torch.float32)
     walked = served.walk(eps, max_steps)
-    if bool(walked.flagged.any()):
-        return None
-    _, log_normalizer = served.attend(walked.state)
-    states = walked.state.reshape(problem.rows(walked.state).shape)
-    energies = energy_from(problem, states, log_normalizer.reshape(states.shape[:-1]))
+    there = served.at(walked.state)
     return Settled(
         state=arguments.shaped(walked.state, (walked.state.shape[-1],)),
-        energy=arguments.shaped(energies),
+        energy=arguments.shaped(energy_served(there, arguments, there.attend())),
         residual=arguments.shaped(walked.residual),
         steps=arguments.shaped(walked.steps),
         status=arguments.shaped(status_of(walked.residual, walked.steps, eps, max_steps)),

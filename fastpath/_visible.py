@@ -20,6 +20,53 @@ _LONGEST = 64
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Which rows each query keeps, and what the energy asks of those.
+
+    Args:
+        stored: ``[..., N, w]``.
+        keep: ``[..., L or 1, N]``, or None where all take part.
+    """
+
+    stored: Stored
+    keep: Tensor | None
+
+    @cached_property
+    def count(self) -> Tensor:
+        """How many rows each query keeps, float64 ``[..., L or 1]``."""
+        with lasting():
+            rows = self.stored.rows
+            if self.keep is None:
+                return rows.new_full((), rows.shape[-2], dtype=torch.float64)
+            count = rows.new_zeros(self.keep.shape[:-1], dtype=torch.float64)
+            # Exact in either type, and several times faster than a sum of booleans.
+            dtype = torch.float32 if self.keep.shape[-1] <= 1 << 24 else torch.float64
+            for part in _parts(self.keep):
+                count[..., part] = self.keep[..., part, :].to(dtype).sum(-1)
+            return count
+
+    @cached_property
+    def half_farthest(self) -> Tensor:
+        """Half the squared length of the longest row each query keeps, float64 ``[..., L or 1]``."""
+        with lasting():
+            if self.keep is None:
+                return self.stored.half_farthest.unsqueeze(-1)
+            halves = self.stored.half_squares.unsqueeze(-2)
+            if self.keep.device.type == "cpu" and halves.dim() == 2 and halves.shape[-1] > _LONGEST:
+                # Nearly always each query keeps one of the longest rows: no need then to look at the others.
+                longest, columns = halves[0].topk(_LONGEST)
+                kept = self.keep[..., columns]
+                if bool(kept.any(-1).all()):
+                    return longest.where(kept, 0.0).amax(-1)
+            # Results come first: small ones allocated between large temporaries keep the heap from reusing
+            # those.
+            farthest = torch.zeros_like(self.count) + halves.detach()[..., 0]
+            for part in _parts(self.keep):
+                farthest[..., part] = halves.where(self.keep[..., part, :], 0.0).amax(-1)
+            return farthest
+
+
+@dataclass(frozen=True)
 class Visible:
     """Rows of a memory or of values without those that could spoil the kernel.
 
@@ -53,37 +100,9 @@ class Visible:
             return None if bool(any_kept.all()) else any_kept
 
     @cached_property
-    def count(self) -> Tensor:
-        """How many rows each query keeps, float64 ``[..., L or 1]``."""
-        with lasting():
-            if self.keep is None:
-                return self.largest.new_full((), self.rows.shape[-2])
-            count = self.largest.new_zeros(self.keep.shape[:-1])
-            # Exact in either type, and several times faster than a sum of booleans.
-            dtype = torch.float32 if self.keep.shape[-1] <= 1 << 24 else torch.float64
-            for part in self._parts(self.keep):
-                count[..., part] = self.keep[..., part, :].to(dtype).sum(-1)
-            return count
-
-    @cached_property
-    def half_farthest(self) -> Tensor:
-        """Half the squared length of the longest row each query keeps, float64 ``[..., L or 1]``."""
-        with lasting():
-            if self.keep is None:
-                return self.stored.half_farthest.unsqueeze(-1)
-            halves = self.stored.half_squares.unsqueeze(-2)
-            if self.keep.device.type == "cpu" and halves.dim() == 2 and halves.shape[-1] > _LONGEST:
-                # Nearly always each query keeps one of the longest rows: no need then to look at the others.
-                longest, columns = halves[0].topk(_LONGEST)
-                kept = self.keep[..., columns]
-                if bool(kept.any(-1).all()):
-                    return longest.where(kept, 0.0).amax(-1)
-            # Results come first: small ones allocated between large temporaries keep the heap from reusing
-            # those.
-            farthest = torch.zeros_like(self.count) + halves.detach()[..., 0]
-            for part in self._parts(self.keep):
-                farthest[..., part] = halves.where(self.keep[..., part, :], 0.0).amax(-1)
-            return farthest
+    def kept(self) -> Kept:
+        """How many rows each query keeps, and the longest of them."""
+        return Kept(self.stored, self.keep)
 
     def select(self, chosen: Tensor) -> Visible:
         """The same for the given queries only, where all are rows of one matrix."""
@@ -99,10 +118,10 @@ class Visible:
             selected.__dict__["any_kept"] = _pick(self.any_kept, -1, chosen)
         return selected
 
-    @staticmethod
-    def _parts(keep: Tensor) -> list[slice]:
-        step = max(1, _CHUNK_BYTES // (8 * max(1, keep[..., :1, :].numel())))
-        return [slice(start, start + step) for start in range(0, keep.shape[-2], step)]
+
+def _parts(keep: Tensor) -> list[slice]:
+    step = max(1, _CHUNK_BYTES // (8 * max(1, keep[..., :1, :].numel())))
+    return [slice(start, start + step) for start in range(0, keep.shape[-2], step)]
 
 
 def _pick(part: Tensor | None, dim: int, chosen: Tensor) -> Tensor | None:
@@ -131,6 +150,14 @@ class Prepared:
         """The same under another mask, which is to include that of these rows."""
         return self.visible if keep is self._keep else _visible(self.stored, keep)
 
+    @cached_property
+    def _kept(self) -> Kept:
+        return _kept(self.stored, self._keep)
+
+    def kept_under(self, keep: Tensor | None) -> Kept:
+        """What queries keep under a mask as above; unlike that, without a look at any row or at the mask."""
+        return self._kept if keep is self._keep else _kept(self.stored, keep)
+
 
 def _canonical_mask(keep: Tensor, count: int) -> Tensor:
     """``keep`` as ``[..., L or 1, N]``.
@@ -139,6 +166,10 @@ def _canonical_mask(keep: Tensor, count: int) -> Tensor:
     """
     keep = collapse(keep, keep.dim() - 1)
     return matrix_if_one(keep.expand(*keep.shape[:-1], count))
+
+
+def _kept(stored: Stored, keep: Tensor | None) -> Kept:
+    return Kept(stored, None if keep is None else _canonical_mask(keep, stored.rows.shape[-2]))
 
 
 def _visible(stored: Stored, keep: Tensor | None) -> Visible:

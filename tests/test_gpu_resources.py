@@ -160,4 +160,4 @@ def test_the_page_shows_figures_and_what_is_wrong() -> None:
     full = page([replace(HALF, registers=255, stack=8)], "triton 0")
     assert "8 bytes, accessed by 0 instructions; a thread can have no more than 255 registers" in full
     kept = page([replace(HALF, registers=128, stack=8)], "triton 0")
-    assert "the assembler kept to 128 registers, with more of which 3 blocks fit instead of 4" in kept
+    assert "128 registers: with more of them 3 of its blocks would fit instead of 4" in kept

@@ -24,7 +24,7 @@ def rows() -> set[tuple[str, ...]]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             target = line.removeprefix("## ")
-        elif re.match(r"\| (?:attend|merge|rescue|settle)", line):
+        elif re.match(r"\| (?:attend|excess|merge|rescue|resettle|settle)", line):
             cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
             found.add((target, *cells[:6]))
     return found
@@ -60,12 +60,7 @@ def test_the_page_is_of_the_kernels_and_tiles_that_are_shipped() -> None:
         for one in load_specimens(SPECIMENS)
         for target in TARGETS
     }
-    assert rows() <= shipped
-    listed = {row[:4] for row in rows()}
-    for target in ("sm_80", "sm_90"):
-        for kernel in ("attend", "settle"):
-            for dtype in ("float32", "float16"):
-                assert {(target, kernel, dtype, width) for width in ("64", "128")} <= listed
+    assert rows() == shipped
 
 
 def test_the_page_names_what_does_not_meet_the_requirements() -> None:
@@ -75,5 +70,5 @@ def test_the_page_names_what_does_not_meet_the_requirements() -> None:
     wrong = re.findall(r"^- .*?: (.*)$", section[3], re.MULTILINE)
     assert len(rows()) == int(section[2]) == int(section[1]) + len(wrong)
     # A few bytes, of kernels to which the assembler gives no more registers.
-    assert {*wrong} <= {"8 bytes of stack, none are allowed"}
+    assert all(re.fullmatch(r"(8|24) bytes of stack, none are allowed", text) for text in wrong)
     assert len(wrong) <= 2

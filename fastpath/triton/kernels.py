@@ -320,6 +320,180 @@ def merge_kernel(
 
 
 @triton.jit
+def any_in(flagged, first, rows, ROWS: tl.constexpr):
+    """Whether one of the rows from ``first`` on is flagged."""
+    row = first + tl.arange(0, ROWS)
+    flags = tl.load(flagged + row, mask=row < rows, other=0)
+    return tl.reduce(flags, 0, tl.standard._elementwise_max) != 0
+
+
+@triton.jit
+def row_state(query, query_column, width, WIDTH: tl.constexpr, BY_BITS: tl.constexpr):
+    """One query in float64."""
+    lane = tl.arange(0, WIDTH)
+    state = tl.load(query + lane * query_column, mask=lane < width, other=0.0)
+    return (widened(state) if BY_BITS else state).to(tl.float64)
+
+
+@triton.jit
+def row_scores(
+    state,
+    memory,
+    keep,
+    start,
+    memories,
+    width,
+    memory_row,
+    memory_column,
+    keep_column,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BY_BITS: tl.constexpr,
+):
+    """Scores of one query in float64, of the memories from ``start`` on; which it keeps, which are finite."""
+    lane = tl.arange(0, WIDTH)
+    column = (start + tl.arange(0, BLOCK)).to(tl.int64)
+    kept = column < memories
+    if MASKED:
+        kept = tl.load(keep + column * keep_column, mask=kept, other=0) != 0
+    patterns = tl.load(
+        memory + column[:, None] * memory_row + lane[None, :] * memory_column,
+        mask=kept[:, None] & (lane < width)[None, :],
+        other=0.0,
+    )
+    patterns = (widened(patterns) if BY_BITS else patterns).to(tl.float64)
+    finite = tl.reduce((tl.abs(patterns) < float("inf")).to(tl.int32), 1, tl.standard._elementwise_min)
+    return tl.reduce(patterns * state[None, :], 1, tl.standard._sum_combine), kept, finite
+
+
+@triton.jit
+def row_summit(
+    state,
+    memory,
+    keep,
+    sign,
+    memories,
+    width,
+    memory_row,
+    memory_column,
+    keep_column,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BY_BITS: tl.constexpr,
+):
+    """The highest score of one query, times ``sign``; how many memories it keeps; whether all are finite."""
+    good = tl.reduce((tl.abs(state) < float("inf")).to(tl.int32), 0, tl.standard._elementwise_min)
+    highest = tl.full([1], float("-inf"), tl.float64)
+    count = 0
+    for start in range(0, memories, BLOCK):
+        score, kept, finite = row_scores(
+            state,
+            memory,
+            keep,
+            start,
+            memories,
+            width,
+            memory_row,
+            memory_column,
+            keep_column,
+            BLOCK,
+            WIDTH,
+            MASKED,
+            BY_BITS,
+        )
+        good = tl.minimum(good, tl.reduce(finite, 0, tl.standard._elementwise_min))
+        count += tl.reduce(kept.to(tl.int32), 0, tl.standard._sum_combine)
+        score = tl.where(kept, score * sign, float("-inf"))
+        highest = tl.maximum(highest, tl.reduce(score, 0, tl.standard._elementwise_max))
+    return highest, count, good
+
+
+@triton.jit
+def row_update(
+    state,
+    memory,
+    values,
+    keep,
+    slope,
+    memories,
+    width,
+    read_width,
+    memory_row,
+    memory_column,
+    values_row,
+    values_column,
+    keep_column,
+    LARGEST: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    READ_WIDTH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BY_BITS: tl.constexpr,
+):
+    """What one query reads out, in float32, its log-normalizer, and how many memories it keeps.
+
+    In float64, where no number of the other types leaves the range. Here it is found out, too, whether a NaN
+    or an infinity spoils the row.
+    """
+    read_lane = tl.arange(0, READ_WIDTH)
+    sign = tl.where(slope < 0.0, -1.0, 1.0).to(tl.float64)
+    highest, count, good = row_summit(
+        state,
+        memory,
+        keep,
+        sign,
+        memories,
+        width,
+        memory_row,
+        memory_column,
+        keep_column,
+        BLOCK,
+        WIDTH,
+        MASKED,
+        BY_BITS,
+    )
+    read_good = good
+    total = tl.full([1], 0.0, tl.float64)
+    sums = tl.full([READ_WIDTH], 0.0, tl.float64)
+    for start in range(0, memories, BLOCK):
+        score, kept, _ = row_scores(
+            state,
+            memory,
+            keep,
+            start,
+            memories,
+            width,
+            memory_row,
+            memory_column,
+            keep_column,
+            BLOCK,
+            WIDTH,
+            MASKED,
+            BY_BITS,
+        )
+        column = (start + tl.arange(0, BLOCK)).to(tl.int64)
+        read = tl.load(
+            values + column[:, None] * values_row + read_lane[None, :] * values_column,
+            mask=kept[:, None] & (read_lane < read_width)[None, :],
+            other=0.0,
+        )
+        read = (widened(read) if BY_BITS else read).to(tl.float64)
+        finite = tl.reduce((tl.abs(read) < float("inf")).to(tl.int32), 1, tl.standard._elementwise_min)
+        read_good = tl.minimum(read_good, tl.reduce(finite, 0, tl.standard._elementwise_min))
+        # The maximum is subtracted first: the product may then overflow to -inf, a weight of 0.
+        weight = tl.where(kept, tl.exp((score * sign - highest) * (slope * sign)), 0.0)
+        total += tl.reduce(weight, 0, tl.standard._sum_combine)
+        sums += tl.reduce(weight[:, None] * read, 0, tl.standard._sum_combine)
+    result = tl.minimum(tl.maximum(sums / total, -LARGEST), LARGEST).to(tl.float32)
+    logarithm = highest * (slope * sign) + tl.log(total)
+    result = tl.where(read_good == 0, float("nan"), result)
+    logarithm = tl.where(good == 0, float("nan"), logarithm)
+    return tl.where(count != 0, result, 0.0), tl.where(count != 0, logarithm, float("-inf")), count
+
+
+@triton.jit
 def rescue_kernel(
     query,
     memory,
@@ -352,92 +526,50 @@ def rescue_kernel(
     BY_BITS: tl.constexpr,
     ALIGNED: tl.constexpr,
 ):
-    """The rows that were flagged, in float64, where no number of the other types leaves the range.
-
-    Here too it is found out which rows a NaN or an infinity spoils. Grid ``(tiles of queries, leads)``.
-    """
+    """Update and log-normalizer of the rows that were flagged. Grid ``(tiles of queries, leads)``."""
     lead = tl.program_id(1).to(tl.int64)
-    lane = tl.arange(0, WIDTH)
     read_lane = tl.arange(0, READ_WIDTH)
-    block = tl.arange(0, BLOCK)
-    query += begin(origins + lead, ALIGNED)
-    memory += begin(origins + leads + lead, ALIGNED)
-    values += begin(origins + 2 * leads + lead, ALIGNED)
-    keep += begin(origins + 3 * leads + lead, ALIGNED)
-    slope = tl.load(beta + tl.load(origins + 4 * leads + lead))
-    sign = tl.where(slope < 0.0, -1.0, 1.0).to(tl.float64)
-    start_row = tl.program_id(0) * ROWS
-    for number in range(start_row, tl.minimum(start_row + ROWS, rows)):
-        slot = lead * rows + number
-        row = slot - lead * rows
-        if tl.load(flagged + slot) != 0:
-            state = tl.load(query + row * query_row + lane * query_column, mask=lane < width, other=0.0)
-            state = (widened(state) if BY_BITS else state).to(tl.float64)
-            good = tl.reduce((tl.abs(state) < float("inf")).to(tl.int32), 0, tl.standard._elementwise_min)
-            read_good = good
-            highest = tl.full([1], float("-inf"), tl.float64)
-            some = 0
-            for start in range(0, memories, BLOCK):
-                column = (start + block).to(tl.int64)
-                kept = column < memories
-                if MASKED:
-                    kept = tl.load(keep + row * keep_row + column * keep_column, mask=kept, other=0) != 0
-                patterns = tl.load(
-                    memory + column[:, None] * memory_row + lane[None, :] * memory_column,
-                    mask=kept[:, None] & (lane < width)[None, :],
-                    other=0.0,
+    first = tl.program_id(0) * ROWS
+    if any_in(flagged + lead * rows, first, rows, ROWS):
+        query += begin(origins + lead, ALIGNED)
+        memory += begin(origins + leads + lead, ALIGNED)
+        values += begin(origins + 2 * leads + lead, ALIGNED)
+        keep += begin(origins + 3 * leads + lead, ALIGNED)
+        slope = tl.load(beta + tl.load(origins + 4 * leads + lead))
+        for number in range(first, tl.minimum(first + ROWS, rows)):
+            slot = lead * rows + number
+            row = slot - lead * rows
+            if tl.load(flagged + slot) != 0:
+                state = row_state(query + row * query_row, query_column, width, WIDTH, BY_BITS)
+                result, logarithm, _ = row_update(
+                    state,
+                    memory,
+                    values,
+                    keep + row * keep_row,
+                    slope,
+                    memories,
+                    width,
+                    read_width,
+                    memory_row,
+                    memory_column,
+                    values_row,
+                    values_column,
+                    keep_column,
+                    LARGEST,
+                    BLOCK,
+                    WIDTH,
+                    READ_WIDTH,
+                    MASKED,
+                    BY_BITS,
                 )
-                patterns = (widened(patterns) if BY_BITS else patterns).to(tl.float64)
-                finite = tl.abs(patterns) < float("inf")
-                whole = tl.reduce(finite.to(tl.int32), 1, tl.standard._elementwise_min)
-                good = tl.minimum(good, tl.reduce(whole, 0, tl.standard._elementwise_min))
-                some = tl.maximum(some, tl.reduce(kept.to(tl.int32), 0, tl.standard._elementwise_max))
-                score = tl.reduce(patterns * state[None, :], 1, tl.standard._sum_combine) * sign
-                score = tl.where(kept, score, float("-inf"))
-                highest = tl.maximum(highest, tl.reduce(score, 0, tl.standard._elementwise_max))
-            total = tl.full([1], 0.0, tl.float64)
-            sums = tl.full([READ_WIDTH], 0.0, tl.float64)
-            for start in range(0, memories, BLOCK):
-                column = (start + block).to(tl.int64)
-                kept = column < memories
-                if MASKED:
-                    kept = tl.load(keep + row * keep_row + column * keep_column, mask=kept, other=0) != 0
-                patterns = tl.load(
-                    memory + column[:, None] * memory_row + lane[None, :] * memory_column,
-                    mask=kept[:, None] & (lane < width)[None, :],
-                    other=0.0,
+                if BY_BITS:
+                    result = narrowed(rounded(result))
+                tl.store(
+                    output + slot * read_width + read_lane,
+                    result.to(query.dtype.element_ty),
+                    mask=read_lane < read_width,
                 )
-                patterns = (widened(patterns) if BY_BITS else patterns).to(tl.float64)
-                read = tl.load(
-                    values + column[:, None] * values_row + read_lane[None, :] * values_column,
-                    mask=kept[:, None] & (read_lane < read_width)[None, :],
-                    other=0.0,
-                )
-                read = (widened(read) if BY_BITS else read).to(tl.float64)
-                finite = tl.abs(read) < float("inf")
-                whole = tl.reduce(finite.to(tl.int32), 1, tl.standard._elementwise_min)
-                read_good = tl.minimum(read_good, tl.reduce(whole, 0, tl.standard._elementwise_min))
-                score = tl.reduce(patterns * state[None, :], 1, tl.standard._sum_combine) * sign
-                # The maximum is subtracted first: the product may then overflow to -inf, a weight of 0.
-                weight = tl.exp((score - highest) * (slope * sign))
-                weight = tl.where(kept, weight, 0.0)
-                total += tl.reduce(weight, 0, tl.standard._sum_combine)
-                sums += tl.reduce(weight[:, None] * read, 0, tl.standard._sum_combine)
-            result = tl.minimum(tl.maximum(sums / total, -LARGEST), LARGEST).to(tl.float32)
-            logarithm = highest * (slope * sign) + tl.log(total)
-            spoilt = (good == 0) & (some != 0)
-            result = tl.where(some != 0, result, 0.0)
-            result = tl.where((read_good == 0) & (some != 0) | spoilt, float("nan"), result)
-            logarithm = tl.where(some != 0, logarithm, float("-inf"))
-            logarithm = tl.where(spoilt, float("nan"), logarithm)
-            if BY_BITS:
-                result = narrowed(rounded(result))
-            tl.store(
-                output + slot * read_width + read_lane,
-                result.to(query.dtype.element_ty),
-                mask=read_lane < read_width,
-            )
-            tl.store(normalizer + slot + tl.arange(0, 1), logarithm.to(tl.float32))
+                tl.store(normalizer + slot + tl.arange(0, 1), logarithm.to(tl.float32))
 
 
 @triton.jit
@@ -557,3 +689,189 @@ def settle_kernel(
     tl.store(residuals + slot, residual, mask=row_there)
     tl.store(counts + slot, count, mask=row_there)
     tl.store(flagged + slot, flag, mask=row_there)
+
+
+@triton.jit
+def resettle_kernel(
+    query,
+    memory,
+    keep,
+    beta,
+    origins,
+    output,
+    residuals,
+    counts,
+    flagged,
+    eps,
+    most,
+    leads,
+    rows,
+    memories,
+    width,
+    query_row,
+    query_column,
+    memory_row,
+    memory_column,
+    keep_row,
+    keep_column,
+    LARGEST: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BY_BITS: tl.constexpr,
+    ALIGNED: tl.constexpr,
+):
+    """What ``settle_kernel`` computes, from the query on, of the rows that it flagged.
+
+    Grid ``(tiles of queries, leads)``.
+    """
+    lead = tl.program_id(1).to(tl.int64)
+    lane = tl.arange(0, WIDTH)
+    first = tl.program_id(0) * ROWS
+    if any_in(flagged + lead * rows, first, rows, ROWS):
+        query += begin(origins + lead, ALIGNED)
+        memory += begin(origins + leads + lead, ALIGNED)
+        keep += begin(origins + 3 * leads + lead, ALIGNED)
+        slope = tl.load(beta + tl.load(origins + 4 * leads + lead))
+        for number in range(first, tl.minimum(first + ROWS, rows)):
+            slot = lead * rows + number
+            row = slot - lead * rows
+            if tl.load(flagged + slot) != 0:
+                state = row_state(query + row * query_row, query_column, width, WIDTH, BY_BITS)
+                anchor = state
+                length = 0.0
+                step = 0
+                going = 1
+                while going != 0:
+                    step += 1
+                    result, _, count = row_update(
+                        state,
+                        memory,
+                        memory,
+                        keep + row * keep_row,
+                        slope,
+                        memories,
+                        width,
+                        width,
+                        memory_row,
+                        memory_column,
+                        memory_row,
+                        memory_column,
+                        keep_column,
+                        LARGEST,
+                        BLOCK,
+                        WIDTH,
+                        WIDTH,
+                        MASKED,
+                        BY_BITS,
+                    )
+                    new = rounded(result) if BY_BITS else result.to(query.dtype.element_ty)
+                    new = new.to(tl.float64)
+                    squares = tl.reduce((new - state) * (new - state), 0, tl.standard._sum_combine)
+                    length = tl.where(count == 0, 0.0, tl.sqrt(squares).to(tl.float32))
+                    moved = tl.reduce((new != anchor).to(tl.int32), 0, tl.standard._elementwise_max)
+                    state = new
+                    if (step & (step - 1)) == 0:
+                        anchor = state
+                    going = tl.where((length > eps) & (moved != 0) & (step < most), 1, 0)
+                state = state.to(tl.float32)
+                if BY_BITS:
+                    state = narrowed(state)
+                tl.store(output + slot * width + lane, state.to(query.dtype.element_ty), mask=lane < width)
+                tl.store(residuals + slot, length)
+                tl.store(counts + slot, step)
+
+
+@triton.jit
+def excess_kernel(
+    query,
+    memory,
+    keep,
+    beta,
+    origins,
+    excess,
+    flagged,
+    leads,
+    rows,
+    memories,
+    width,
+    query_row,
+    query_column,
+    memory_row,
+    memory_column,
+    keep_row,
+    keep_column,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MASKED: tl.constexpr,
+    BY_BITS: tl.constexpr,
+    ALIGNED: tl.constexpr,
+):
+    """``log(mean exp(beta score)) / beta`` of the rows that were flagged; beta is positive.
+
+    With ``x = beta (score - highest)`` it is ``highest + log1p(mean expm1(x)) / beta``, and ``expm1(x) /
+    beta`` is ``(score - highest) expm1(x) / x``, so that a small beta divides no number. Both ratios are
+    those of Kahan: ``expm1(x) / x = (w - 1) / log(w)`` with ``w = exp(x)`` as rounded. Grid ``(tiles of
+    queries, leads)``; ``excess[leads, rows]`` float64.
+    """
+    lead = tl.program_id(1).to(tl.int64)
+    first = tl.program_id(0) * ROWS
+    if any_in(flagged + lead * rows, first, rows, ROWS):
+        query += begin(origins + lead, ALIGNED)
+        memory += begin(origins + leads + lead, ALIGNED)
+        keep += begin(origins + 3 * leads + lead, ALIGNED)
+        slope = tl.load(beta + tl.load(origins + 4 * leads + lead))
+        for number in range(first, tl.minimum(first + ROWS, rows)):
+            slot = lead * rows + number
+            row = slot - lead * rows
+            if tl.load(flagged + slot) != 0:
+                state = row_state(query + row * query_row, query_column, width, WIDTH, BY_BITS)
+                highest, count, good = row_summit(
+                    state,
+                    memory,
+                    keep + row * keep_row,
+                    1.0,
+                    memories,
+                    width,
+                    memory_row,
+                    memory_column,
+                    keep_column,
+                    BLOCK,
+                    WIDTH,
+                    MASKED,
+                    BY_BITS,
+                )
+                total = tl.full([1], 0.0, tl.float64)
+                below = tl.full([1], 0.0, tl.float64)
+                for start in range(0, memories, BLOCK):
+                    score, kept, _ = row_scores(
+                        state,
+                        memory,
+                        keep + row * keep_row,
+                        start,
+                        memories,
+                        width,
+                        memory_row,
+                        memory_column,
+                        keep_column,
+                        BLOCK,
+                        WIDTH,
+                        MASKED,
+                        BY_BITS,
+                    )
+                    depth = score - highest
+                    power = depth * slope
+                    weight = tl.exp(power)
+                    ratio = (weight - 1.0) / tl.where(power > -0.5, tl.log(weight), power)
+                    ratio = tl.where(weight == 1.0, 1.0, ratio)
+                    total += tl.reduce(tl.where(kept, weight, 0.0), 0, tl.standard._sum_combine)
+                    below += tl.reduce(tl.where(kept, depth * ratio, 0.0), 0, tl.standard._sum_combine)
+                mean = below / count
+                weight = 1.0 + mean * slope
+                ratio = tl.where(weight == 1.0, 1.0, tl.log(weight) / (weight - 1.0))
+                near = mean * slope > -0.5
+                logarithm = tl.where(near, mean * ratio, tl.log(total / count) / slope)
+                result = tl.where(good == 0, float("nan"), highest + logarithm)
+                tl.store(excess + slot + tl.arange(0, 1), result)

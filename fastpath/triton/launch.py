@@ -13,12 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hopspec.fastpath.triton.tiles import Tile, padded
+from hopspec.fastpath.triton.tiles import SMALL, Tile, padded, reading_values
 
-__all__ = ["Engine", "Operands", "Walked", "attend", "walk"]
-
-# Rows of a tile of the kernels that merge, and of those that look for rows to rescue.
-_FEW = 16
+__all__ = ["Attended", "Engine", "Operands", "Walked", "attend", "excess", "walk"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,20 @@ class Operands(NamedTuple):
     lead: tuple[int, ...]
 
 
+class Attended(NamedTuple):
+    """What one pass over the memory has given.
+
+    Args:
+        output: the update or what is read out, ``[*lead, L, dv]``.
+        log_normalizer: float32 ``[*lead, L]``.
+        flagged: 1 for rows that had to be computed in float64, int32 ``[*lead, L]``.
+    """
+
+    output: Tensor
+    log_normalizer: Tensor
+    flagged: Tensor
+
+
 class Walked(NamedTuple):
     """What settling has come to.
 
@@ -87,13 +98,11 @@ class Walked(NamedTuple):
         state: ``[*lead, L, d]``.
         residual: length of the last step, float32 ``[*lead, L]``.
         steps: how many were taken, int64 ``[*lead, L]``.
-        flagged: rows that have to be computed in another way, ``[*lead, L]``.
     """
 
     state: Tensor
     residual: Tensor
     steps: Tensor
-    flagged: Tensor
 
 
 class _Laid(NamedTuple):
@@ -112,6 +121,14 @@ class _Laid(NamedTuple):
     @property
     def pointers(self) -> tuple[Tensor, ...]:
         return self.query, self.memory, self.values, self.keep, self.beta, self.origins
+
+    @property
+    def without_values(self) -> tuple[Tensor, ...]:
+        return self.query, self.memory, self.keep, self.beta, self.origins
+
+    @property
+    def strides_without_values(self) -> tuple[int, ...]:
+        return (*self.strides[:4], *self.strides[6:])
 
 
 def _laid(operands: Operands) -> _Laid:
@@ -167,8 +184,8 @@ def _parts(engine: Engine, programs: int, memories: int, tile: Tile, device: tor
     return -(-blocks // part), part * tile.block
 
 
-def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
-    """The update or what is read out, ``[*lead, L, dv]``, and the log-normalizer, float32 ``[*lead, L]``."""
+def attend(engine: Engine, operands: Operands) -> Attended:
+    """The update, or what is read out of values, with its log-normalizer."""
     laid = _laid(operands)
     rows, width = operands.query.shape[-2:]
     memories, read_width = laid.values.shape[-2:]
@@ -178,6 +195,8 @@ def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
     flagged = torch.empty((*lead, rows), dtype=torch.int32, device=device)
     widths = {"WIDTH": padded(width), "READ_WIDTH": padded(read_width)}
     tile = engine.tile("attend", _name(dtype), max(widths.values()))
+    if operands.values is not None:
+        tile = reading_values(tile)
     tiles = -(-rows // tile.rows)
     parts, part = _parts(engine, tiles * leads, memories, tile, device)
     common = {
@@ -191,42 +210,29 @@ def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
     forms = {"OWN": operands.values is None, "PARTED": parts > 1}
     if parts == 1:
         results = (output, normalizer, normalizer, flagged)
-        engine.start(
-            "attend_kernel",
-            (tiles, leads, 1),
-            tile,
-            *laid.pointers,
-            *results,
-            *sizes,
-            part,
-            *laid.strides,
-            **constants,
-            **forms,
-        )
     else:
         sums = torch.empty((parts, leads * rows, read_width), dtype=torch.float32, device=device)
         totals = torch.empty((2, parts, leads * rows), dtype=torch.float32, device=device)
-        partial = (sums, totals[0], totals[1], flagged)
-        engine.start(
-            "attend_kernel",
-            (tiles, leads, parts),
-            tile,
-            *laid.pointers,
-            *partial,
-            *sizes,
-            part,
-            *laid.strides,
-            **constants,
-            **forms,
-        )
+        results = (sums, totals[0], totals[1], flagged)
+    engine.start(
+        "attend_kernel",
+        (tiles, leads, parts),
+        tile,
+        *laid.pointers,
+        *results,
+        *sizes,
+        part,
+        *laid.strides,
+        **constants,
+        **forms,
+    )
+    if parts > 1:
         every = leads * rows
         engine.start(
             "merge_kernel",
-            (-(-every // _FEW),),
-            Tile(_FEW, 0),
-            sums,
-            totals[0],
-            totals[1],
+            (-(-every // SMALL.rows),),
+            SMALL,
+            *results[:3],
             output,
             normalizer,
             flagged,
@@ -234,14 +240,14 @@ def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
             every,
             read_width,
             **common,
-            ROWS=_FEW,
+            ROWS=SMALL.rows,
             READ_WIDTH=widths["READ_WIDTH"],
         )
-    constants |= {"ROWS": _FEW, "BLOCK": _FEW}
+    constants |= {"ROWS": SMALL.rows, "BLOCK": SMALL.block}
     engine.start(
         "rescue_kernel",
-        (-(-rows // _FEW), leads),
-        Tile(_FEW, _FEW),
+        (-(-rows // SMALL.rows), leads),
+        SMALL,
         *laid.pointers,
         output,
         normalizer,
@@ -250,7 +256,40 @@ def attend(engine: Engine, operands: Operands) -> tuple[Tensor, Tensor]:
         *laid.strides,
         **constants,
     )
-    return output, normalizer
+    return Attended(output, normalizer, flagged)
+
+
+def excess(engine: Engine, operands: Operands, wanted: Tensor) -> Tensor:
+    """``log(mean exp(beta score)) / beta`` of some rows, float64 ``[*lead, L]``; of the others anything.
+
+    Args:
+        engine: what runs the kernel.
+        operands: memory and queries, without values; beta is positive.
+        wanted: 1 for the rows in question and 0 for the others, int32 ``[*lead, L]``.
+    """
+    laid = _laid(operands)
+    rows, width = operands.query.shape[-2:]
+    result = torch.empty((*operands.lead, rows), dtype=torch.float64, device=operands.query.device)
+    engine.start(
+        "excess_kernel",
+        (-(-rows // SMALL.rows), laid.leads),
+        SMALL,
+        *laid.without_values,
+        result,
+        wanted,
+        laid.leads,
+        rows,
+        operands.memory.shape[-2],
+        width,
+        *laid.strides_without_values,
+        ROWS=SMALL.rows,
+        BLOCK=SMALL.block,
+        WIDTH=padded(width),
+        MASKED=operands.keep is not None,
+        BY_BITS=engine.interpreted and operands.query.dtype == torch.bfloat16,
+        ALIGNED=laid.aligned,
+    )
+    return result
 
 
 def walk(engine: Engine, operands: Operands, eps: float, most: int) -> Walked:
@@ -269,34 +308,30 @@ def walk(engine: Engine, operands: Operands, eps: float, most: int) -> Walked:
     residual = torch.empty((*lead, rows), dtype=torch.float32, device=device)
     steps = torch.empty((*lead, rows), dtype=torch.int32, device=device)
     flagged = torch.empty_like(steps)
-    tile = engine.tile("settle", _name(dtype), padded(width))
-    strides = (*laid.strides[:4], *laid.strides[6:])
-    engine.start(
-        "settle_kernel",
-        (-(-rows // tile.rows), laid.leads),
-        tile,
-        laid.query,
-        laid.memory,
-        laid.keep,
-        laid.beta,
-        laid.origins,
-        state,
-        residual,
-        steps,
-        flagged,
-        eps,
-        most,
-        laid.leads,
-        rows,
-        operands.memory.shape[-2],
-        width,
-        *strides,
-        LARGEST=torch.finfo(dtype).max,
-        ROWS=tile.rows,
-        BLOCK=tile.block,
-        WIDTH=padded(width),
-        MASKED=operands.keep is not None,
-        BY_BITS=engine.interpreted and dtype == torch.bfloat16,
-        ALIGNED=laid.aligned,
-    )
-    return Walked(state, residual, steps.long(), flagged != 0)
+    shipped = engine.tile("settle", _name(dtype), padded(width))
+    for kernel, tile in (("settle_kernel", shipped), ("resettle_kernel", SMALL)):
+        engine.start(
+            kernel,
+            (-(-rows // tile.rows), laid.leads),
+            tile,
+            *laid.without_values,
+            state,
+            residual,
+            steps,
+            flagged,
+            eps,
+            most,
+            laid.leads,
+            rows,
+            operands.memory.shape[-2],
+            width,
+            *laid.strides_without_values,
+            LARGEST=torch.finfo(dtype).max,
+            ROWS=tile.rows,
+            BLOCK=tile.block,
+            WIDTH=padded(width),
+            MASKED=operands.keep is not None,
+            BY_BITS=engine.interpreted and dtype == torch.bfloat16,
+            ALIGNED=laid.aligned,
+        )
+    return Walked(state, residual, steps.long())

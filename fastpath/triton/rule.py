@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hopspec.fastpath.triton.launch import Engine
 from hopspec.fastpath.triton.source import available, compiled
-from hopspec.fastpath.triton.tiles import BLOCKS, MOST_WIDTH, Tile, narrow_for, padded, tile_of
+from hopspec.fastpath.triton.tiles import BLOCKS, MOST_WIDTH, NARROW, Tile, narrow_for, padded, tile_of
 
 __all__ = [
     "RECORD",
@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 RECORD = Path(__file__).with_name("winners.json")
-# Up to so many queries of one leading index, a tile has room for all.
-_FEW = 16
 # Blocks of memories for which one more program pays, and its share of the results has to be merged.
 _LEAST_BLOCKS = 8
 
@@ -67,7 +65,7 @@ def kind_of(device: str, kernel: str, dtype: str, queries: int, width: int) -> K
     >>> kind_of("a GPU", "attend", "bfloat16", 5, 100)
     Kind(device='a GPU', kernel='attend', dtype='bfloat16', queries='few', width=128)
     """
-    return Kind(device, kernel, dtype, "few" if queries <= _FEW else "many", padded(width))
+    return Kind(device, kernel, dtype, "few" if queries <= NARROW else "many", padded(width))
 
 
 @cache

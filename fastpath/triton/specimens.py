@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hopspec.fastpath.triton.source import compiled
-from hopspec.fastpath.triton.tiles import BLOCKS, Tile, tile_of
+from hopspec.fastpath.triton.tiles import BLOCKS, SMALL, Tile, reading_values, tile_of
 
 __all__ = ["FORMS", "WIDTHS", "ShippedTile", "Specimen", "specimen", "specimens"]
 
@@ -30,9 +30,9 @@ _POINTERS = {
     "origins": "*i64",
     "flagged": "*i32",
     "counts": "*i32",
+    "excess": "*fp64",
     **dict.fromkeys(("normalizer", "peaks", "residuals", "sums", "totals"), "*fp32"),
 }
-_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ FORMS: dict[str, Form] = {
     "attend masked, values": Form("attend_kernel", "attend", (64,), own=False, masked=True),
     "merge": Form("merge_kernel", "", (64,)),
     "rescue": Form("rescue_kernel", "", (64,)),
+    "excess": Form("excess_kernel", "", (64,)),
     "settle": Form("settle_kernel", "settle"),
     "settle, few": Form("settle_kernel", "settle", narrow=True),
+    "resettle": Form("resettle_kernel", "", (64,)),
 }
 """The ways in which kernels are compiled, by name."""
 
@@ -128,7 +130,8 @@ def specimen(kernel: str, dtype: str, width: int, tile: Tile | None = None) -> S
     """
     form = FORMS[kernel]
     if tile is None:
-        tile = tile_of(form.tiled, dtype, width, form.narrow) if form.tiled else Tile(_FEW, _FEW, 4, 3)
+        tile = tile_of(form.tiled, dtype, width, form.narrow) if form.tiled else SMALL
+        tile = tile if form.own else reading_values(tile)
     function = getattr(compiled(), form.function)
     largest, element = _TYPES[dtype]
     known: dict[str, object] = {

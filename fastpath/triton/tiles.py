@@ -8,11 +8,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["BLOCKS", "LEAST_WIDTH", "MOST_WIDTH", "Tile", "narrow_for", "padded", "tile_of"]
+__all__ = [
+    "BLOCKS",
+    "LEAST_WIDTH",
+    "MOST_WIDTH",
+    "NARROW",
+    "SMALL",
+    "Tile",
+    "narrow_for",
+    "padded",
+    "reading_values",
+    "tile_of",
+]
 
 # A product of Triton has at least 16 terms.
 LEAST_WIDTH = 16
+# What is wider would not stay on the chip.
 MOST_WIDTH = 256
+
+# Queries that a narrow tile has room for: a product of Triton has at least 16 rows, too.
+NARROW = 16
 
 BLOCKS = {"float32": 32, "bfloat16": 64, "float16": 64}
 """Memories to a block, by the name of the type."""
@@ -43,6 +58,9 @@ def padded(width: int) -> int:
     return max(LEAST_WIDTH, 1 << max(0, width - 1).bit_length())
 
 
+# Of the kernels that merge parts, and of those that look for rows that were flagged.
+SMALL = Tile(NARROW, 16)
+
 # By type and padded width: (rows, warps, stages), such that registers suffice wherever they can; what each
 # kernel needs with its tile is listed in docs/gpu-resources.md.
 _ATTEND: dict[str, dict[int, tuple[int, int, int]]] = {
@@ -53,7 +71,6 @@ _SETTLE: dict[str, dict[int, tuple[int, int, int]]] = {
     "float32": {16: (64, 8, 2), 32: (64, 8, 2), 64: (64, 8, 2), 128: (32, 8, 2), 256: (16, 8, 2)},
     "half": {16: (64, 8, 2), 32: (64, 8, 2), 64: (64, 8, 2), 128: (64, 8, 2), 256: (32, 8, 2)},
 }
-_NARROW = 16
 
 
 def tile_of(kernel: str, dtype: str, width: int, narrow: bool = False) -> Tile:
@@ -74,12 +91,19 @@ def tile_of(kernel: str, dtype: str, width: int, narrow: bool = False) -> Tile:
     rows, warps, stages = table["float32" if dtype == "float32" else "half"][width]
     if narrow:
         if kernel == "settle":
-            rows, warps, stages = _NARROW, 8, 2
-        elif dtype == "float32" and width > 64:
-            rows, warps, stages = _NARROW, 8, 3
+            rows, warps, stages = NARROW, 8, 2
         else:
-            rows, warps = _NARROW, 4
+            rows, warps = NARROW, 8 if dtype == "float32" and width > 64 else 4
     return Tile(rows, BLOCKS[dtype], warps, stages)
+
+
+def reading_values(tile: Tile) -> Tile:
+    """The tile where values are read beside the memory: each stage then holds two blocks, so two will do.
+
+    >>> reading_values(tile_of("attend", "bfloat16", 64))
+    Tile(rows=64, block=64, warps=4, stages=2)
+    """
+    return tile._replace(stages=min(2, tile.stages))
 
 
 def narrow_for(kernel: str, dtype: str, width: int, queries: int, programs: int) -> bool:
@@ -99,6 +123,6 @@ def narrow_for(kernel: str, dtype: str, width: int, queries: int, programs: int)
     >>> narrow_for("settle", "float16", 64, 2048, 108), narrow_for("settle", "float16", 64, 8192, 108)
     (True, False)
     """
-    if queries <= _NARROW:
+    if queries <= NARROW:
         return True
     return kernel == "settle" and queries < programs * tile_of(kernel, dtype, width).rows

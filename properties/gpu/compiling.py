@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hopspec.properties.gpu.chips import Target, target_of
+from hopspec.properties.gpu.chips import TARGETS, Target, target_of
 from hopspec.properties.gpu.specimen import SPECIMENS, Specimen, load_specimens
 
 __all__ = ["Choice", "Resources", "compile_one", "read_resources", "resources_of"]
@@ -45,20 +45,20 @@ _HIP = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which specimens are compiled; an empty tuple stands for all.
+    """Which specimens are compiled; an empty tuple stands for all kernels, dtypes or widths.
 
     Args:
         kernels: their names.
         dtypes: of queries and memories.
         widths: numbers of a memory.
-        targets: keys of :data:`hopspec.properties.gpu.chips.TARGETS`; here nothing is all of NVIDIA's and
-            AMD's.
+        targets: keys of :data:`hopspec.properties.gpu.chips.TARGETS`, by default all; there are none for an
+            empty tuple.
     """
 
     kernels: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     widths: tuple[int, ...] = ()
-    targets: tuple[str, ...] = ("sm_80", "sm_90", "gfx942")
+    targets: tuple[str, ...] = tuple(TARGETS)
 
     def takes(self, specimen: Specimen) -> bool:
         """Whether a specimen is among them."""

@@ -140,9 +140,9 @@ def _why(resources: Resources) -> str:
         reason = f"; a thread can have no more than {target.thread_registers} registers"
     elif then < now:
         reason = (
-            f"; the assembler kept to {resources.registers} registers, with more of which {then} blocks fit"
+            f"; the assembler kept to {resources.registers} registers: "
+            f"with more of them {then} of its blocks would fit instead of {now}"
         )
-        reason += f" instead of {now}"
     else:
         reason = ""
     return f"- {resources.name}: {used}{reason}"

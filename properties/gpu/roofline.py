@@ -18,8 +18,7 @@ shared memory, 128 bytes a clock, again and again; how often depends on the tile
   warps`` queries, at least 64.
 - With multiply-adds in float32 a thread that makes ``a x b`` results reads ``a + b`` numbers for ``a b``
   products, at best ``2 / sqrt(a b)`` for each. Of the scores a thread has ``rows * columns / threads``
-  results, of the sums
-  ``rows * d / threads``.
+  results, of the sums ``rows * d / threads``.
 """
 
 from __future__ import annotations

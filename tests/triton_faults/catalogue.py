@@ -51,6 +51,8 @@ _ATTEND_STATE = (
     "    state = tl.load(\n        query + row[:, None] * query_row + lane[None, :] * query_column,"
 )
 
+_ONE_ROW = "                state = row_state(query + row * query_row, query_column, width, WIDTH, BY_BITS)\n"
+
 FAULTS: dict[str, Edit] = {
     # Tails
     "tail_scores_zero": Edit(
@@ -149,9 +151,8 @@ FAULTS: dict[str, Edit] = {
     "rescue_spoilt_by_none": Edit(
         "rows computed in float64 are spoilt by memories that are masked, or beyond the end",
         "MHN-NFI-3",
-        "good = tl.minimum(good, tl.reduce(whole, 0, tl.standard._elementwise_min))\n                some",
-        "good = tl.minimum(good, tl.reduce(whole * kept, 0, tl.standard._elementwise_min))\n"
-        "                some",
+        "good = tl.minimum(good, tl.reduce(finite, 0, tl.standard._elementwise_min))",
+        "good = tl.minimum(good, tl.reduce(finite * kept, 0, tl.standard._elementwise_min))",
     ),
     "empty_row_divided": Edit(
         "the sums of an empty row are divided by their number",
@@ -303,8 +304,8 @@ FAULTS: dict[str, Edit] = {
     "nothing_rescued": Edit(
         "flagged rows are left as they are",
         "MHN-NFI-3",
-        "if tl.load(flagged + slot) != 0:",
-        "if tl.load(flagged + slot) == 2:",
+        f"if tl.load(flagged + slot) != 0:\n{_ONE_ROW}                result, logarithm, _ = row_update(",
+        f"if tl.load(flagged + slot) == 2:\n{_ONE_ROW}                result, logarithm, _ = row_update(",
     ),
     "large_beta_used": Edit(
         "a beta beyond float32 becomes its largest number",
@@ -321,16 +322,46 @@ FAULTS: dict[str, Edit] = {
     "infinity_weighs_nothing": Edit(
         "a memory that is not finite spoils a row only where a number becomes NaN",
         "MHN-NFI-2",
-        "            spoilt = (good == 0) & (some != 0)\n",
-        "            spoilt = (good == 2) & (some != 0)\n",
+        "logarithm = tl.where(good == 0, ",
+        "logarithm = tl.where(good == 2, ",
     ),
     "bad_value_ignored": Edit(
         "a value that is not finite is summed as it is, and spoils one entry",
         "value_not_a_number",
-        "result = tl.where((read_good == 0) & (some != 0) | spoilt",
-        "result = tl.where((read_good == 2) & (some != 0) | spoilt",
+        "result = tl.where(read_good == 0, ",
+        "result = tl.where(good == 0, ",
+    ),
+    "excess_of_all": Edit(
+        "where beta is small, energies are those of a mean over memories that are masked too",
+        "energy_at_small_beta",
+        "mean = below / count",
+        "mean = below / memories",
+    ),
+    "excess_without_highest": Edit(
+        "where beta is small, energies lack the highest score",
+        "energy_at_small_beta",
+        'float("nan"), highest + logarithm)',
+        'float("nan"), logarithm)',
     ),
     # Settling
+    "rescued_step_is_last": Edit(
+        "a query that is settled in float64 ends after its first step",
+        "settling_beyond_float32",
+        "going = tl.where((length > eps) & (moved != 0) & (step < most), 1, 0)",
+        "going = 0",
+    ),
+    "return_not_noticed": Edit(
+        "a query goes on when its state has come back to an earlier one",
+        "comes_back",
+        "goes_on = ordinary & (length > eps) & (moved != 0)",
+        "goes_on = ordinary & (length > eps)",
+    ),
+    "anchor_never_moved": Edit(
+        "states are compared with the query alone, to which none comes back",
+        "comes_back",
+        "        if (step & (step - 1)) == 0:\n            anchor = state\n        going",
+        "        going",
+    ),
     "settled_moves_on": Edit(
         "a query that has ended moves on with its tile",
         "MHN-SET-4",
@@ -357,7 +388,10 @@ FAULTS: dict[str, Edit] = {
         "count = tl.where(on, step - 1, count)",
     ),
     "square_compared": Edit(
-        "the square of a step is compared with eps", "MHN-SET-1", "(length > eps)", "(length * length > eps)"
+        "the square of a step is compared with eps",
+        "MHN-SET-1",
+        "ordinary & (length > eps)",
+        "ordinary & (length * length > eps)",
     ),
     "bound_on_steps_ignored": Edit(
         "one step more than asked for",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hopspec.properties import assert_within, retrieval_problem
-from hopspec.types import Implementation
+from hopspec.types import Implementation, Status
 
 __all__ = ["PROBES"]
 
@@ -71,6 +71,41 @@ def beta_beyond_float32(of: Implementation[Tensor]) -> None:
     assert float(of.retrieve(query, memory, beta=-(2.0**141))) == 0.0
 
 
+def energy_at_small_beta(of: Implementation[Tensor]) -> None:
+    """The limit of the energy as beta goes to 0, of the memories that are kept (MHN-BND-4)."""
+    assert of.energy is not None
+    query, memory = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
+    keep = torch.tensor([True, True, False])
+    # Half of the squared lengths 5 and 9, less the mean of the scores 3 and 2.
+    assert float(of.energy(query, memory, beta=2.0**-140, keep=keep)) == 4.5
+
+
+def comes_back(of: Implementation[Tensor]) -> None:
+    """States that go round among a few, by rounding alone, are reported as stalled (MHN-SET-5)."""
+    assert of.settle is not None
+    memory = _drawn(4, 3, seed=2)
+    states = [_drawn(16, 3)]
+    for _ in range(44):
+        states.append(of.retrieve(states[-1], memory, beta=0.75))
+    some, later = states[24], torch.stack(states[26:])
+    round_and_round = (later == some).all(-1).any(0) & (states[25] != some).any(-1)
+    # Which queries do depends on the last bits of exponentials; where none does, nothing is shown.
+    assert round_and_round.sum() >= 1
+    # A cycle of P states that begins with step m is noticed before step 3 max(m, P).
+    settled = of.settle(states[0], memory, beta=0.75, eps=0.0, max_steps=3 * 24)
+    assert (settled.status[round_and_round] == Status.STALLED).all()
+
+
+def settling_beyond_float32(of: Implementation[Tensor]) -> None:
+    """Queries whose scores leave the range of float32 settle like others (MHN-SET-2)."""
+    assert of.settle is not None
+    memory = torch.tensor([[3e38, 0.0], [-3e38, 1e38]])
+    settled = of.settle(torch.tensor([[1e38, 0.0], [-1e38, 1e38]]), memory, beta=1.0)
+    assert torch.equal(settled.state, memory)
+    assert settled.steps.tolist() == [2, 2]
+    assert settled.status.tolist() == [Status.CONVERGED, Status.CONVERGED]
+
+
 def wide(of: Implementation[Tensor]) -> None:
     """Patterns wider than a tile of 16 (MHN-BND-2)."""
     _holds(of, _drawn(3, 40), _drawn(20, 40, seed=1), beta=0.3)
@@ -105,6 +140,9 @@ PROBES: dict[str, tuple[str, Probe]] = {
         beta_of_each_head,
         value_not_a_number,
         beta_beyond_float32,
+        comes_back,
+        energy_at_small_beta,
+        settling_beyond_float32,
         wide,
         far_from_zero,
         beyond_31_bits,
