@@ -66,9 +66,9 @@ def updates_are_those_of_the_definition(t: Trial) -> Judgement | None:
 def nearly_constant(t: Trial, bits: int) -> tuple[Array, Array]:
     """Queries, a memory, and others alike with weights just above a half; entries are neighbors in F_p.
 
-    The error of a column comes from four roundings alone, those of products, both sums and the quotient. The
-    bound allows half a unit for each with hardly a reserve, so that an arithmetic whose roundings err by up to
-    a unit exceeds it: here all four are of numbers just above powers of two, and products err alike.
+    The error of a column comes from four roundings alone, those of products, both sums and the quotient.
+    The bound allows half a unit for each with hardly a reserve, so that an arithmetic whose roundings err by
+    up to a unit exceeds it: all four are of numbers just above powers of two, and products err alike.
     """
     grain = Format(f"{bits} bits", bits, -12, 40)
     others = 2 ** int(t.rng.integers(2, 5)) - 2
