@@ -103,7 +103,7 @@ def test_errors_are_drawn(tmp_path: Path) -> None:
     assert "<svg" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["hardware"])
+@pytest.mark.parametrize("name", ["hardware", "precision_study"])
 def test_examples_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"hopspec.properties.{name}"))
     assert result.attempted > 0
