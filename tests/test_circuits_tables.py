@@ -81,6 +81,7 @@ def test_a_gate_of_a_table_takes_steps_polynomial_in_the_digits_of_its_size(
     table: Callable[[PBits], Block],
 ) -> None:
     found = [most_steps(table, bits) for bits in BITS]
+    print(f"p, steps, digits of the size: {[(p, *each) for p, each in zip(BITS, found, strict=True)]}")
     for (few, short), (many, long) in itertools.pairwise(found):
         # Schoolbook products of integers of so many digits, and fewer than one for each digit.
         assert many / few <= (long / short) ** 3
