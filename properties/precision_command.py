@@ -21,6 +21,7 @@ from hopspec.properties.precision_study import (
     digit_queries,
     errors_by_bits,
     instances,
+    share_of,
     studied,
 )
 from hopspec.properties.reporting.terminal import refusal, wide_console
@@ -28,11 +29,16 @@ from hopspec.properties.session import find
 from hopspec.types import Implementation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
 __all__ = ["precision_command"]
 
-DTYPES = ("bfloat16", "float16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "float64")
+# How much less than for retrieval beta is where errors of many weights are to be seen.
+BLURRED = 64
 
 
 def precision_command(
@@ -40,11 +46,13 @@ def precision_command(
         str | None, typer.Option(help="Retrieve real data in place of drawn ones: digits.")
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Digits to retrieve, one search each.")] = 8,
-    drawn: Annotated[int, typer.Option(min=1, help="Instances of every family.")] = 60,
+    drawn: Annotated[
+        int, typer.Option(min=1, help="Instances of every family; a tenth of them of the last.")
+    ] = 60,
     error: Annotated[float, typer.Option(min=1e-6, help="Largest error of a pixel.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the error against p, also of the fast path's dtypes.")
+        Path | None, typer.Option(help="Draw the error against p, and print that of the fast path's dtypes.")
     ] = None,
     hardware: Annotated[
         int | None,
@@ -68,7 +76,7 @@ def precision_command(
     except ValueError as refused:
         raise refusal(refused) from None
     if plot is not None:
-        _draw(plot, error, seed)
+        _draw(console, plot, error, seed)
         console.print(f"plot written to {plot}")
     raise typer.Exit(0 if held else 1)
 
@@ -128,7 +136,9 @@ def _families(console: Console, drawn: int, seed: int) -> bool:
     violations = 0
     for family in FAMILIES:
         found = [
-            f for f in (studied(family, *each) for each in instances(family, drawn, seed)) if f is not None
+            f
+            for f in (studied(family, *each) for each in instances(family, share_of(family, drawn), seed))
+            if f is not None
         ]
         wrong = [f for f in found if not f.holds]
         violations += len(wrong)
@@ -163,35 +173,53 @@ def fastpath(query: NDArray[np.float64], memory: NDArray[np.float64], beta: floa
     return kernel.retrieve(*own, beta=beta).double().numpy()
 
 
-def _draw(path: Path, error: float, seed: int) -> None:
+def _draw(console: Console, path: Path, error: float, seed: int) -> None:
     how, query, memory, beta = next(iter(digit_queries(1, seed, error)))
     dtypes = {name: FORMATS[name].precision for name in DTYPES}
-    found = errors_by_bits(query, memory, beta, error, fastpath, dtypes)
-    plot_errors(found, f"one of 1797 digits, {how}, beta = {beta:g}", path)
+    table = Table("beta", "dtype", "p", "fast path", "F_p", "bound in F_p", box=box.SIMPLE_HEAD)
+    drawn = []
+    for inverse in (beta, beta / BLURRED):
+        found = errors_by_bits(query, memory, inverse, error, fastpath, dtypes)
+        drawn.append((f"beta = {inverse:g}", found))
+        for name, (p, own) in found.formats.items():
+            at = found.bits.index(p)
+            numbers = (own, found.errors[at], found.bounds[at])
+            table.add_row(f"{inverse:g}", name, str(p), *(f"{x:.2g}" for x in numbers))
+    title = f"one of 1797 digits, {how}"
+    console.print(f"largest error of a pixel of an update, {title}", highlight=False)
+    console.print(table)
+    plot_errors(drawn, title, path)
 
 
-def plot_errors(found: Errors, title: str, path: Path) -> None:
-    """Draw errors against bits into a file whose suffix says how.
+def plot_errors(drawn: Sequence[tuple[str, Errors]], title: str, path: Path) -> None:
+    """Draw errors against bits, side by side, into a file whose suffix says how.
 
     Args:
-        found: what is drawn.
+        drawn: titles, and what is drawn under them.
         title: of the figure.
         path: a file that does not lie in a missing folder.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415  (half a second)
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    least = min(e for e in (*found.errors, 1.0) if e > 0) / 4
-    axes.semilogy(found.bits, [max(e, least) for e in found.errors], "o-", label="error in F_p")
+    figure = Figure(figsize=(5.6 * len(drawn), 4.2), layout="constrained")
+    for axes, (name, found) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        _plot_one(axes, found)
+        axes.set_title(name, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path)
+
+
+def _plot_one(axes: Axes, found: Errors) -> None:
+    axes.set_yscale("log")
+    # Errors of 0 lie on the lower edge.
+    least = min(e for e in (*found.errors, *(e for _, e in found.formats.values()), 1.0) if e > 0) / 4
+    axes.plot(found.bits, [max(e, least) for e in found.errors], ".-", label="error in F_p")
     shown = [(p, b) for p, b in zip(found.bits, found.bounds, strict=True) if np.isfinite(b)]
-    axes.semilogy([p for p, _ in shown], [b for _, b in shown], "--", label="bound")
-    for name, (p, error) in found.formats.items():
-        axes.plot(p, max(error, least), "s", label=f"fast path, {name}")
+    axes.plot([p for p, _ in shown], [b for _, b in shown], "--", label="bound in F_p")
+    for marker, (name, (p, own)) in zip("osD^", found.formats.items(), strict=False):
+        axes.plot(p, max(own, least), marker, markersize=8, label=f"fast path, {name}: {own:.1g}")
     if found.theorem is not None:
-        axes.axvline(found.theorem, color="gray", linewidth=1, label="p of the theorem")
+        axes.axvline(found.theorem, color="gray", linewidth=1, label=f"p of the theorem: {found.theorem}")
     axes.set_xlabel("bits p")
     axes.set_ylabel("largest error of an entry")
-    axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8)
-    figure.savefig(path)

@@ -19,7 +19,16 @@ from hopspec.reference.networks import retrieval_bits, retrieve_bits, separation
 from hopspec.reference.networks.truncation import pbit_bound
 from hopspec.reference.pbit.arrays import MOST_BITS
 
-__all__ = ["FAMILIES", "Errors", "Found", "digit_queries", "errors_by_bits", "instances", "studied"]
+__all__ = [
+    "FAMILIES",
+    "Errors",
+    "Found",
+    "digit_queries",
+    "errors_by_bits",
+    "instances",
+    "share_of",
+    "studied",
+]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +36,8 @@ Array = NDArray[np.float64]
 BEYOND = 3
 # The separation of the weights a digit is given, times the least that the theorem needs.
 AMPLE = 2.0
+# Changes that an instance goes through on its way to a hard one.
+CHANGES = 40
 
 
 @dataclass(frozen=True)
@@ -70,12 +81,67 @@ def _near_duplicates(t: Trial) -> Instance:
     return query, memory, 2.0 ** math.ceil(math.log2(40.0 / gap)), 2.0 ** -(k + 2)
 
 
+def _changed(of: Instance, rng: np.random.Generator) -> Instance:
+    """The same instance with one entry of the query or of a memory, beta or the error changed."""
+    query, memory, beta, error = of[0].copy(), of[1].copy(), of[2], of[3]
+    kind = rng.integers(4)
+    if kind == 2:
+        beta *= float(rng.choice([0.5, 2.0]))
+    elif kind == 3:
+        error *= float(rng.choice([0.5, 2.0]))
+    else:
+        entry = (query, memory)[kind]
+        at = tuple(int(rng.integers(k)) for k in entry.shape)
+        # Powers of two are added, so that the numbers have few digits.
+        entry[at] += float(rng.choice([-1, 1])) * 2.0 ** int(rng.integers(-8, 1))
+    return query, memory, beta, error
+
+
+def _searched(t: Trial) -> Instance:
+    """Two memories alike, changed step by step towards the theorem's p being the one that is needed."""
+    best = confusable(t)
+    least = _reserve(best)
+    for _ in range(CHANGES):
+        tried = _changed(best, t.rng)
+        reserve = _reserve(tried)
+        if reserve <= least:
+            best, least = tried, reserve
+    return best
+
+
+def _reserve(of: Instance) -> float:
+    """The theorem's p less the p from which on every p retrieves; infinite outside the theorem."""
+    if not _can_be_searched(of):
+        return math.inf
+    found = studied("", *of)
+    assert found is not None
+    return -math.inf if found.since is None else found.theorem - found.since
+
+
+def _can_be_searched(of: Instance) -> bool:
+    """Whether the theorem gives a number of bits, and arrays can compute with it."""
+    query, memory, beta, error = of
+    parts = separation(query[0].tolist(), memory)
+    bits = retrieval_bits(parts, beta, error) if parts.gap > 0 else None
+    return bits is not None and bits + BEYOND <= MOST_BITS
+
+
 FAMILIES: dict[str, Callable[[Trial], Instance]] = {
     "random": spread_out,
     "two alike": confusable,
     "near duplicates": _near_duplicates,
+    "searched": _searched,
 }
 """How instances are drawn: a query, memories, an inverse temperature and the largest error."""
+
+
+def share_of(family: str, drawn: int) -> int:
+    """How many instances of a family are drawn: those that are searched for take a hundred times as long.
+
+    >>> share_of("random", 60), share_of("searched", 60)
+    (60, 6)
+    """
+    return max(1, drawn // 10) if family == "searched" else drawn
 
 
 def _nothing(*_: Any) -> Any:
@@ -92,11 +158,9 @@ def instances(family: str, count: int, seed: int) -> Iterator[Instance]:
     """
     for number in range(count):
         rng = np.random.default_rng((seed, [*FAMILIES].index(family), number))
-        query, memory, beta, error = FAMILIES[family](Trial(rng, number, _nothing))
-        of = separation(query[0].tolist(), memory)
-        bits = retrieval_bits(of, beta, error) if of.gap > 0 else None
-        if bits is not None and bits + BEYOND <= MOST_BITS:
-            yield query, memory, beta, error
+        found = FAMILIES[family](Trial(rng, number, _nothing))
+        if _can_be_searched(found):
+            yield found
 
 
 def studied(what: str, query: Array, memory: Array, beta: float, error: float) -> Found | None:
@@ -159,7 +223,7 @@ def errors_by_bits(
     kernel: Callable[[Array, Array, float, str], Array] | None = None,
     dtypes: dict[str, int] | None = None,
 ) -> Errors:
-    """Errors of one query for p from 2 to the most that arrays take.
+    """Errors of one query for p from 2 to the most that arrays take, and for those of the dtypes.
 
     Args:
         query: ``[1, d]``.
@@ -170,7 +234,7 @@ def errors_by_bits(
         dtypes: bits of the significand of each dtype that is asked.
     """
     exact = solve(query, memory, beta=beta).state.hi[0]
-    bits = tuple(range(2, MOST_BITS + 1))
+    bits = tuple(sorted({*range(2, MOST_BITS + 1), *(dtypes or {}).values()}))
     errors, bounds = [], []
     for p in bits:
         got = [float(x) for x in retrieve_bits(query[0].tolist(), memory, beta, PBits(p, underflow="zero"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,17 +30,27 @@ def to_numbers(bits: Bits) -> list[int]:
 
 
 class Counted(int):
-    """An integer whose arithmetic and comparisons are counted."""
+    """An integer whose arithmetic and comparisons are counted, in ``steps`` also by the digits they take.
+
+    A product or a quotient takes as many steps as the product of its operands' lengths, and anything else as
+    many as operands and result have digits.
+    """
 
     operations = 0
+    steps = 0
 
 
 def _counting(name: str) -> Callable[..., Any]:
     plain = getattr(int, name)
+    multiplies = any(part in name for part in ("mul", "div", "mod"))
 
     def counted(self: int, *others: Any) -> Any:
         Counted.operations += 1
         found = plain(self, *others)
+        lengths = [1 + int.bit_length(x) for x in (self, *others)]
+        Counted.steps += math.prod(lengths) if multiplies else sum(lengths)
+        if type(found) is int:
+            Counted.steps += int.bit_length(found)
         if isinstance(found, tuple):
             return tuple(Counted(x) for x in found)
         return Counted(found) if type(found) is int else found
@@ -50,10 +61,11 @@ def _counting(name: str) -> Callable[..., Any]:
 for _name in (
     *("add", "sub", "mul", "floordiv", "mod", "divmod", "lshift", "rshift", "and", "or", "xor"),
     *("radd", "rsub", "rmul", "rfloordiv", "rmod", "rdivmod", "rlshift", "rrshift", "rand", "ror", "rxor"),
-    *("neg", "lt", "le", "gt", "ge", "eq", "ne"),
+    *("neg", "abs", "lt", "le", "gt", "ge", "eq", "ne"),
 ):
     setattr(Counted, f"__{_name}__", _counting(f"__{_name}__"))
 Counted.__hash__ = int.__hash__  # type: ignore[method-assign]
+Counted.bit_length = _counting("bit_length")  # type: ignore[method-assign]
 
 
 def operations(block: Block, gate: int) -> int:
@@ -63,6 +75,14 @@ def operations(block: Block, gate: int) -> int:
     if found.fan_in:
         block.connection(Counted(gate), Counted(found.fan_in - 1))
     return Counted.operations
+
+
+def steps(block: Block, gate: int, connection: int) -> int:
+    """Steps that kind, threshold and one connection of a gate take."""
+    Counted.steps = 0
+    block.gate(Counted(gate))
+    block.connection(Counted(gate), Counted(connection))
+    return Counted.steps
 
 
 def assert_uniform(block: Block, circuit: Circuit) -> None:

@@ -35,6 +35,8 @@ FORMATS = [
     PBits(3, -4, 3),
     PBits(3, -6, 0, "zero"),
     PBits(3, -9, -4),
+    PBits(3, -5, 2, "least"),
+    PBits(2, 1, 3, "least"),
 ]
 
 
@@ -107,7 +109,7 @@ def test_many_elements_of_larger_formats(bits: int, least: int, reach: int, term
 
 
 def test_formats_and_terms_a_circuit_does_not_have() -> None:
-    with pytest.raises(ValueError, match=r"fmt\.underflow must be 'nearest' or 'zero'"):
+    with pytest.raises(ValueError, match=r"fmt\.underflow must be 'nearest', 'zero' or 'least'"):
         sum_of(PBits(3, 0, 3, "gradual"), 2)
     with pytest.raises(ValueError, match="terms must be at least 1, got 0"):
         sum_of(PBits(3, 0, 3), 0)

@@ -27,6 +27,7 @@ from hopspec.reference.circuits.problems import draw, evaluated
         (PBits(4, -9, 2), 2, 1, 2, 2),
         (PBits(4, -9, 2), 1, 2, 5, 3),
         (PBits(5, -9, 6, "zero"), 1, 2, 3, 2),
+        (PBits(4, -5, 1, "least"), 1, 2, 3, 2),
     ],
     ids=str,
 )

@@ -193,6 +193,19 @@ def test_exponentials_must_not_overflow() -> None:
     assert [float(x) for x in shifted] == memory[0]
 
 
+def test_scores_must_not_underflow() -> None:
+    # Both scores are a quarter of the least element and become 0, though beta would tell them apart.
+    tiny, beta, error = 2.0**-14, 2.0**35, 2.0**-15
+    query, memory = [2.0**-16], [[tiny], [-tiny]]
+    fmt = PBits(5, underflow="zero")
+    assert query[0] * tiny == float(fmt.least_element.fraction) / 4
+    assert retrieval_bits(separation(query, memory), beta, error) == 5
+    assert abs(update([query], memory, beta=beta)[0][0] - tiny) < 2.0**-60
+    assert retrieve_bits(query, memory, beta, fmt) == [0]
+    # With more exponents the same bits retrieve.
+    assert retrieve_bits(query, memory, beta, PBits(5, -64, 31, "zero")) == [Fraction(tiny)]
+
+
 def test_long_sums_leave_the_fast_way() -> None:
     fmt = PBits(20)
     arrays, exact = Arrays(fmt), Arithmetic(fmt)

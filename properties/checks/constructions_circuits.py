@@ -218,3 +218,17 @@ def products_of_many_integers_are_exact(t: Trial) -> Judgement | None:
         agreed(t, "iterated-product", sizes),
         require(f"depth of iterated-product {sizes}", depth == least, depth, least),
     )
+
+
+@trial("MHN-CIR-10", "circuits", cases=16)
+def products_of_many_elements_are_rounded_once(t: Trial) -> Judgement | None:
+    """Many elements are multiplied exactly and rounded once, at one depth."""
+    sizes = some_format(t, 6)
+    # Among so many exponents some product is no overflow and no underflow.
+    sizes |= {"bits": max(3, sizes["bits"]), "least": sizes["least"] - 2, "terms": between(t, 2, 6)}
+    least = {"bits": 3, "least": -5, "greatest": 1, "terms": 2}
+    depths = [t.ask("measure", "product-of-elements", of)["depth"] for of in (least, sizes)]
+    return all_of(
+        agreed(t, "product-of-elements", sizes),
+        require(f"depth of product-of-elements {sizes}", depths[0] == depths[1], depths[1], depths[0]),
+    )

@@ -25,12 +25,32 @@ from hopspec.reference.circuits.integers import (
 )
 from hopspec.reference.pbit import Arithmetic
 
-__all__ = ["compare", "divide", "dot", "exp", "maximum", "multiply", "sqrt", "subtract", "sum_of", "unary"]
+__all__ = [
+    "compare",
+    "divide",
+    "dot",
+    "exp",
+    "exponents_of",
+    "maximum",
+    "multiply",
+    "sqrt",
+    "subtract",
+    "sum_of",
+    "unary",
+]
 
 
-def _exponents(fmt: PBits) -> int:
-    if fmt.underflow not in ("nearest", "zero"):
-        raise ValueError(f"fmt.underflow must be 'nearest' or 'zero' in circuits, got {fmt.underflow!r}")
+def exponents_of(fmt: PBits) -> int:
+    """Number of exponents of a set that circuits can compute in.
+
+    Raises:
+        ValueError: if underflow is gradual, so that some significands have no leading one.
+    """
+    if fmt.underflow == "gradual":
+        raise ValueError(
+            "fmt.underflow must be 'nearest', 'zero' or 'least' in circuits, which read a significand's "
+            f"leading one, got {fmt.underflow!r}"
+        )
     return fmt.greatest - fmt.least + 1
 
 
@@ -45,7 +65,7 @@ def _clipped(value: int, count: int) -> int:
 @functools.cache
 def _aligned(fmt: PBits) -> Block:
     """A number as a multiple of ``2**least``: if negative, its complement. Depth 3."""
-    p, count, q = fmt.bits, _exponents(fmt), exponent_width(fmt)
+    p, count, q = fmt.bits, exponents_of(fmt), exponent_width(fmt)
     places = p + count - 1
 
     def field(x: int, i: int) -> Wire:
@@ -131,7 +151,7 @@ def _magnitude(places: int) -> Block:
 @functools.cache
 def _from_multiple(fmt: PBits, places: int) -> Block:
     """A multiple of ``2**least``, and a sign, rounded to an element. Depth 9."""
-    p, count, q = fmt.bits, _exponents(fmt), exponent_width(fmt)
+    p, count, q = fmt.bits, exponents_of(fmt), exponent_width(fmt)
     last = p + count - 2
     rounded, raised, over, least, there, exponent, digits, sign = range(8)
     carry, more, lead = Wire(rounded, p - 1), Wire(rounded, p), p + 1
@@ -147,6 +167,13 @@ def _from_multiple(fmt: PBits, places: int) -> Block:
         if j < 2:
             return Wire(least, 0) if j else Wire(raised, p - 2) if p - 2 < places else ZERO
         return leads(p - 3 + j)
+
+    # What makes a number smaller than the least element that element.
+    if fmt.underflow == "least":
+        tiny = Gates(Kind.OR, 1, lambda _: p - 1, lambda _, k: leads(k))
+    else:
+        half = leads(p - 2) if fmt.underflow == "nearest" else ZERO
+        tiny = Gates(Kind.AND, 1, lambda _: 2, lambda _, j: more if j else half)
 
     def place(j: int, x: int) -> Wire:
         return Wire(raised, x // 2) if x % 2 else leads(x // 2)
@@ -172,12 +199,7 @@ def _from_multiple(fmt: PBits, places: int) -> Block:
             Copies(rounding(places, p), 1, lambda _, k: Wire(INPUT, k) if k < places else ZERO),
             Gates(Kind.AND, places, lambda _: 2, lambda k, j: carry if j else leads(k)),
             Gates(Kind.OR, 1, lambda _: 1 + max(0, places - 1 - last), beyond),
-            Gates(
-                Kind.AND,
-                1,
-                lambda _: 2,
-                lambda _, j: more if j else leads(p - 2) if fmt.underflow == "nearest" else ZERO,
-            ),
+            tiny,
             Gates(Kind.OR, 1, lambda _: 2 + max(0, places - p + 1), element),
             Gates(Kind.THRESHOLD, q, lambda _: 2 * places, place, place_weight, threshold=at_least(1)),
             Gates(
@@ -200,7 +222,7 @@ def sum_of(fmt: PBits, terms: int) -> Block:
     """The exact sum of elements, rounded once: depth 21. Clause MHN-CIR-5.
 
     Raises:
-        ValueError: if ``terms`` is less than 1, or ``fmt.underflow`` is neither "nearest" nor "zero".
+        ValueError: if ``terms`` is less than 1, or ``fmt.underflow`` is "gradual".
 
     Args:
         fmt: the set F_p.
@@ -208,7 +230,7 @@ def sum_of(fmt: PBits, terms: int) -> Block:
     """
     if terms < 1:
         raise ValueError(f"terms must be at least 1, got {terms}")
-    places, wide = fmt.bits + _exponents(fmt) - 1, width(fmt)
+    places, wide = fmt.bits + exponents_of(fmt) - 1, width(fmt)
     total = places + 1 + _ceil_log2(terms)
     return Block(
         f"sum of {terms} elements",
@@ -256,7 +278,7 @@ def _finished(fmt: PBits, offset: int, quotient: bool) -> Block:
     Inputs: E1, E2; high; carry; whether the exact result is no power of two; whether it is not zero; its
     sign; p - 1 digits.
     """
-    p, count, q = fmt.bits, _exponents(fmt), exponent_width(fmt)
+    p, count, q = fmt.bits, exponents_of(fmt), exponent_width(fmt)
     more, there, sign, digits = (Wire(INPUT, 2 * q + k) for k in range(2, 6))
     lowest = 1 - count if quotient else 0
     most = (count - 1 if quotient else 2 * count - 2) + 2
@@ -280,6 +302,9 @@ def _finished(fmt: PBits, offset: int, quotient: bool) -> Block:
         if c == most - lowest:
             return 1
         return bit(value(lowest + c + 1), j) - bit(value(lowest + c), j)
+
+    # What makes a number smaller than the least element that element.
+    tiny = {"nearest": (Wire(before, 0), more), "zero": (ZERO, more), "least": (there, there)}[fmt.underflow]
 
     def present(_: int, j: int) -> Wire:
         return (there, Wire(before, 1), Wire(least, 0))[j]
@@ -317,12 +342,7 @@ def _finished(fmt: PBits, offset: int, quotient: bool) -> Block:
                 threshold=lambda row, _: (-1, 0, 0, count)[row] - offset,
             ),
             Gates(Kind.AND, 1, lambda _: 2, lambda _, j: there if j else Wire(before, 3)),
-            Gates(
-                Kind.AND,
-                1,
-                lambda _: 2,
-                lambda _, j: more if j else Wire(before, 0) if fmt.underflow == "nearest" else ZERO,
-            ),
+            Gates(Kind.AND, 1, lambda _: 2, lambda _, j: tiny[j]),
             Gates(
                 Kind.THRESHOLD,
                 1,
@@ -470,7 +490,7 @@ def unary(fmt: PBits, name: str, function: Callable[[PBit], PBit], *, signed: bo
         function: from an element to an element.
         signed: whether negative elements are in the table; otherwise their sign is not looked at.
     """
-    p, q, count = fmt.bits, exponent_width(fmt), _exponents(fmt)
+    p, q, count = fmt.bits, exponent_width(fmt), exponents_of(fmt)
     half = 1 << p - 1
     side = (count + 1) * half
 

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hopspec.pbit import PBit, PBits
-from hopspec.reference.circuits import compiling, floats, integers, layers, problems, remainders
+from hopspec.reference.circuits import (
+    compiling,
+    floats,
+    integers,
+    layers,
+    problems,
+    products,
+    remainders,
+)
 from hopspec.reference.circuits.blocks import Block
 from hopspec.reference.circuits.encoding import decode, encode, width
 from hopspec.reference.networks import Network, evaluate, random_network
@@ -129,19 +137,36 @@ def _elements(fmt: PBits, rng: np.random.Generator, count: int) -> list[PBit]:
     return found
 
 
+def _factors(fmt: PBits, rng: np.random.Generator, count: int) -> list[PBit]:
+    """Elements whose product lies in the range of exponents or next to it, wherever that is possible."""
+    half = 1 << fmt.bits - 1
+    # Powers of two among them make ties.
+    sizes = np.where(rng.random(count) < rng.random(), half, rng.integers(half, 2 * half, count)).tolist()
+    exponents = rng.integers(fmt.least, fmt.greatest + 1, count).tolist()
+    goal = int(rng.integers(fmt.least - 2, fmt.greatest + 3)) + fmt.bits - math.prod(sizes).bit_length()
+    for i, e in enumerate(exponents):
+        exponents[i] = min(max(e + goal - sum(exponents), fmt.least), fmt.greatest)
+    signs = rng.choice([-1, 1], count).tolist()
+    found = [PBit(s * m, e) for s, m, e in zip(signs, sizes, exponents, strict=True)]
+    if not rng.integers(16):
+        found[int(rng.integers(count))] = fmt.zero
+    return found
+
+
 def _of_elements(
     block: Callable[[PBits, int], Block],
     count: Callable[[int], int],
     value: Callable[[Arithmetic, list[PBit]], PBit],
     names: tuple[str, ...] = ("bits", "least", "greatest"),
     allowed: Callable[[PBits, list[PBit]], list[PBit]] = lambda _, xs: xs,
+    drawn: Callable[[PBits, np.random.Generator, int], list[PBit]] = _elements,
 ) -> Function:
     def terms(sizes: Sizes) -> int:
         return sizes.get("terms", 1)
 
     def draw(sizes: Sizes, rng: np.random.Generator, cases: int) -> Bits:
         fmt = format_of(sizes)
-        rows = [allowed(fmt, _elements(fmt, rng, count(terms(sizes)))) for _ in range(cases)]
+        rows = [allowed(fmt, drawn(fmt, rng, count(terms(sizes)))) for _ in range(cases)]
         return np.array([encode(row, fmt).ravel() for row in rows], np.uint8)
 
     def expected(sizes: Sizes, inputs: Bits) -> Bits:
@@ -292,6 +317,9 @@ FUNCTIONS: dict[str, Function] = {
         lambda s, xs: math.prod(xs),
     ),
     "sum": _of_elements(floats.sum_of, lambda n: n, lambda f, xs: f.sum(xs), _TERMS),
+    "product-of-elements": _of_elements(
+        products.product_of, lambda n: n, lambda f, xs: f.product(xs), _TERMS, drawn=_factors
+    ),
     "maximum": _of_elements(floats.maximum, lambda n: n, lambda f, xs: f.maximum(xs), _TERMS),
     "dot": _of_elements(
         floats.dot,

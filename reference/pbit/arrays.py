@@ -96,8 +96,8 @@ class Arrays:
     def __init__(self, format: PBits) -> None:
         if not fits(format):
             raise ValueError(
-                f"format must have at most {MOST_BITS} bits, and bits + log2(greatest - least) at most 62, "
-                f"got {format}"
+                f"format must have at most {MOST_BITS} bits, and bits + log2(greatest - least) at most 62 "
+                f"in int64 (Arithmetic computes one number at a time in any F_p), got {format}"
             )
         self.format = format
         self.exact = Arithmetic(format)

@@ -232,3 +232,39 @@ class OnePrimeTooFew(ReferenceCompiler):
             return right
         primes = moduli(sizes["numbers"] * sizes["width"])
         return iterated_product(sizes["numbers"], sizes["width"], primes[:-1])
+
+
+@misbuild("products_of_many_elements_are_rounded_once")
+class CarryLeftOutOfTheExponent(ReferenceCompiler):
+    """A product of elements whose significand is rounded up to a power of two keeps the lower exponent."""
+
+    def block(self, function: str, sizes: Sizes) -> Block:
+        """The last of the numbers that make the exponent is not connected."""
+        right = super().block(function, sizes)
+        if function != "product-of-elements":
+            return right
+        exponents = right.stages[4]
+        assert isinstance(exponents, Copies)
+        last = exponents.block.inputs // (sizes["terms"] + 2) * (sizes["terms"] + 1)
+        return with_stage(right, 4, wire=lambda c, x: ZERO if x == last else exponents.wire(c, x))
+
+
+@misbuild("products_of_many_elements_are_rounded_once")
+class ProductCutBeforeRounding(ReferenceCompiler):
+    """What is below the guard digit of a product of elements is cut off before it is rounded."""
+
+    def block(self, function: str, sizes: Sizes) -> Block:
+        """The last digits of the product of the significands are not connected."""
+        right = super().block(function, sizes)
+        if function != "product-of-elements":
+            return right
+        rounded = right.stages[2]
+        assert isinstance(rounded, Copies)
+        places = sizes["terms"] * sizes["bits"]
+        # The shortest product of significands has its leading one at the place ``terms (bits - 1)``.
+        lost = places - sizes["terms"] - sizes["bits"]
+
+        def wired(copy: int, k: int) -> Wire:
+            return ZERO if k < lost else rounded.wire(copy, k)
+
+        return with_stage(right, 2, wire=wired)

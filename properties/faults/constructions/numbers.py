@@ -20,7 +20,7 @@ EVERY = (
 )
 
 
-@misbuild(*EVERY)
+@misbuild(*EVERY, "updates_in_few_bits_within_bound")
 class RoundsTowardZero(ScalarArithmetic):
     """Results are rounded toward zero."""
 
