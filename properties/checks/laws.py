@@ -189,12 +189,13 @@ def blocks_merge_by_log_normalizers(case: Case) -> Judgement | None:
     logs = np.array([case.value("log_normalizer", b) for b in blocks])
     states = np.array([case.value("retrieve", b) for b in blocks])
     doubt = np.array([log_normalizer_bound(case, b) for b in blocks]).max(axis=0)
-    total = np.logaddexp(logs[0], logs[1])
-    weights = np.exp(logs - total)[:, :, None]
-    merged = (weights * states).sum(axis=0)
     errors = np.array([update_bound(case, b) for b in blocks])
     whole = p.solution.state.hi
+    # A wrong kernel may answer with infinities.
     with np.errstate(over="ignore", invalid="ignore"):
+        total = np.logaddexp(logs[0], logs[1])
+        weights = np.exp(logs - total)[:, :, None]
+        merged = (weights * states).sum(axis=0)
         growth = np.expm1(2 * doubt)[:, None]
         spill = growth * (weights * np.abs(states - whole)).sum(axis=0)
         evaluation = EPS64 * (8 + np.abs(total)[:, None]) * np.abs(states).max(axis=0)
