@@ -185,6 +185,8 @@ def energy_from(problem: Problem, query: Tensor, normalizer: Tensor) -> Tensor:
     """The same from log-normalizers already computed, ``[..., L]``."""
     if normalizer.numel() == 0 or problem.memory.rows.shape[-2] == 0:
         return torch.full_like(normalizer, math.inf)
+    # A sum over columns that lie apart has other bits than one over a row.
+    query = query.contiguous()
     beta = problem.beta.unsqueeze(-1) if isinstance(problem.beta, Tensor) else problem.beta
     wide = normalizer.double()
     memory = problem.memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,19 @@ def test_bits_do_not_depend_on_the_batch(
                 assert torch.equal(part, whole[rows])
         for part, whole in zip(call([7, 8], Memory(memory), masked), together, strict=True):
             assert torch.equal(part, whole[[7, 8]])
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_bits_do_not_depend_on_how_a_batch_lies(dtype: torch.dtype, quantity: str) -> None:
+    query, memory = drawn((21, 33), dtype, 15, 0.5), drawn((40, 33), dtype, 16)
+    options: dict[str, Any] = {"max_steps": 4} if quantity == "settle" else {}
+    function = partial(QUANTITIES[quantity], memory=memory, beta=0.2, batch_invariant=True, **options)
+    columns = parts_of(function(query.T.contiguous().T))
+    for row in range(21):
+        for alone, whole in zip(parts_of(function(query[row : row + 1])), columns, strict=True):
+            assert torch.equal(alone[0], whole[row])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
