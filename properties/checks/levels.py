@@ -16,7 +16,7 @@ from hopspec.reference.arithmetic import score_limit
 # Beyond -10000, a usual stand-in for minus infinity, and beyond what float16 holds, but not so far that a
 # float32 score loses the differences.
 LEVELS = (-(2.0**14), 2.0**17, -(2.0**17), 2.0**14)
-# Models that round scores to float16 say nothing of larger ones, so that theirs are 32 times as small as these
+# Models that round scores to float16 say nothing of larger ones: theirs are 32 times as small as these
 # levels, and not divided by beta.
 REACH = 2.0**40
 # More queries than a tile has.
