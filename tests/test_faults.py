@@ -38,7 +38,14 @@ BATCH_CHECKS = {name for name, check in DRAWN.items() if check.clause == "MHN-DO
 EXAMPLES = 60
 
 
-def survey(target: str, dtype: str, clauses: tuple[str, ...] = (), *, isolated: bool = False) -> Report:
+def survey(
+    target: str,
+    dtype: str,
+    clauses: tuple[str, ...] = (),
+    *,
+    isolated: bool = False,
+    examples: int = EXAMPLES,
+) -> Report:
     """Verify one implementation in one dtype."""
     return verify(
         Options(
@@ -47,7 +54,7 @@ def survey(target: str, dtype: str, clauses: tuple[str, ...] = (), *, isolated: 
             profile="quick",
             shrink=False,
             clauses=clauses,
-            examples=EXAMPLES if clauses else None,
+            examples=examples if clauses else None,
             in_process=not isolated,
             timeout=1.0,
         )
@@ -72,7 +79,7 @@ def test_right_kernel_passes(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_right_merging_passes(dtype: str) -> None:
-    report = survey("hopspec.properties.faults:RIGHT_MERGING", dtype, MERGED_CLAUSES)
+    report = survey("hopspec.properties.faults:RIGHT_MERGING", dtype, MERGED_CLAUSES, examples=30)
     assert [(c.check, c.failure) for c in report.failures] == []
     assert report.exit_status == 0
     judged = {c.check for c in report.cells if c.cases}
