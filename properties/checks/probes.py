@@ -357,7 +357,7 @@ def _told(
     """A call in a story satisfies the bound that it satisfies alone."""
     p = problem or case.problem
     if arrays:
-        # Other memories of the same shape, whose sum and whose first entry are the same.
+        # Unless they are given: other memories of the same shape, with the same sum and first entry.
         arrays.setdefault("other_memory", _rearranged(p.memory))
     judged: list[Judgement | None] = []
     for quantity in quantities:
