@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from hopspec.properties.bench import tightness
@@ -15,6 +16,7 @@ from hopspec.properties.bench.tightness_command import tightness_markdown
 from hopspec.properties.cli import app
 from hopspec.properties.model_table import markdown, said
 from hopspec.properties.models import MODELS
+from hopspec.properties.session import resolve
 from hopspec.properties.simulated import Simulation
 from hopspec.types import Summation
 
@@ -81,6 +83,7 @@ def test_tightness_as_markdown_and_of_nothing_known() -> None:
     assert lines[0] == "| median / worst | N = 2 |"
     assert lines[2].startswith("| tree-float32 | ")
     assert lines[3].startswith("| tree-float32, without chance | ")
+    assert lines[4].startswith("| tree-float32, rounded down | ")
     result = CliRunner().invoke(app, ["bench", "tightness", "tree-float8"])
     assert result.exit_code == 2
     assert "unknown model 'tree-float8'" in result.output
@@ -95,6 +98,19 @@ def test_without_chance_the_errors_of_weights_are_larger_and_still_within_the_bo
         without = tightness.without_chance(problem, model)
         assert len(without) == len(by_chance)
         assert all(1 <= b <= a for a, b in zip(by_chance, without, strict=True)), problem.regimes
+
+
+@pytest.mark.parametrize("memories", [1000, 1024])
+def test_sums_in_pairs_err_by_a_third_of_the_bound_where_all_are_rounded_down(memories: int) -> None:
+    model = MODELS["tree-float32"]
+    problem = tightness.rounded_down(memories, model.accumulation)
+    asked = problem.query, problem.memory
+    simulated = Simulation(model).update(*asked, beta=problem.beta)
+    kernel = resolve("torch-tree")
+    real = kernel.retrieve(*(torch.tensor(a, dtype=torch.float32) for a in asked), beta=problem.beta)
+    for state in (simulated, real.double().numpy()):
+        (ratio,) = tightness.tightness(problem, state, model)
+        assert 1 <= ratio < 3.5
 
 
 def test_a_bound_that_is_too_small_shows() -> None:

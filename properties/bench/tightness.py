@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from hopspec.formats import Format
 from hopspec.properties.bench.record import Figure, Run, environment
 from hopspec.properties.calls import Call
 from hopspec.properties.models import MODELS
@@ -18,7 +19,7 @@ from hopspec.properties.strategies import GRAINS, KINDS, SPREADS, memory_of, que
 from hopspec.reference import bounds
 from hopspec.types import AccuracyModel
 
-__all__ = ["KIND", "REAL", "mixed_problems", "run", "tightness", "without_chance"]
+__all__ = ["KIND", "REAL", "mixed_problems", "rounded_down", "run", "tightness", "without_chance"]
 
 KIND = "bound over error"
 # Implementations whose own claims are measured too, besides the exact arithmetic of every model.
@@ -43,6 +44,23 @@ def mixed_problems(memories: int, seed: int = 0) -> Iterator[Problem]:
             query = round_to(query_of(kind, QUERIES, memory, rng), GRAINS["narrow"])
             beta = temperature(query, memory, SPREADS[spread], rng)
             yield Problem(query, memory, beta, regimes=(kind, spread))
+
+
+def rounded_down(memories: int, fmt: Format) -> Problem:
+    """A problem on which sums in pairs err as far as they can.
+
+    All weights are equal. The first memory is 1, and memory 2**k, which is added to it after k additions of
+    pairs, is a little less than what changes it.
+
+    Args:
+        memories: N.
+        fmt: the format sums are rounded to.
+    """
+    memory = np.zeros((memories, 1))
+    memory[0] = 1.0
+    unit = fmt.unit_roundoff
+    memory[2 ** np.arange((memories - 1).bit_length())] = unit * (1 - unit)
+    return Problem(np.zeros((1, 1)), memory, 1.0, regimes=("rounded down",))
 
 
 def tightness(problem: Problem, state: Array, model: AccuracyModel) -> list[float]:
@@ -115,6 +133,11 @@ def run(sizes: Sequence[int], models: Sequence[str], progress: Progress) -> Run:
                 ratios = without_chance(problem, MODELS[CANCELLING])
                 found.setdefault(f"{CANCELLING}, without chance", []).extend(ratios)
             progress(f"{n} memories", done + 1, total)
+        if CANCELLING in found:
+            model = MODELS[CANCELLING]
+            worst = rounded_down(n, model.accumulation)
+            state = Simulation(model).update(worst.query, worst.memory, beta=worst.beta)
+            found[f"{CANCELLING}, rounded down"] = tightness(worst, state, model)
         figures += [Figure(KIND, name, str(n), "times", tuple(r)) for name, r in found.items() if r]
     return Run("tightness", environment(("torch", "numpy")), (), figures=tuple(figures))
 
