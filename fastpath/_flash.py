@@ -95,6 +95,19 @@ def available() -> bool:
     return FLASH is not None
 
 
+def in_one(queries: int, memories: int, width: int, dtype: torch.dtype) -> bool:
+    """Whether :func:`flash` does nothing but call the kernel, for matrices and without marks.
+
+    Args:
+        queries: L, or fewer.
+        memories: N.
+        width: of both.
+        dtype: of both.
+    """
+    short = memories < _layout.merged_from and queries < _WIDE_FROM
+    return short and not _faster_twice(memories, width, dtype)
+
+
 def flash(
     query: Tensor,
     memory: Tensor,
@@ -121,10 +134,10 @@ def flash(
     if batch_invariant:
         return _in_fixed_blocks(query, memory, read, mask, beta)
     assert FLASH is not None
-    batch, heads, queries, _ = query.shape
+    batch, heads, queries, width = query.shape
     memories = memory.shape[2]
     alone = batch == heads == 1
-    if queries == 1 and alone and _faster_twice(memory):
+    if queries == 1 and alone and _faster_twice(memories, width, memory.dtype):
         output, log_normalizer = flash(torch.cat((query, query), 2), memory, read, mask, beta, marked=marked)
         return output[:, :, :1], log_normalizer[:, :, :1]
     if alone and memories >= _layout.merged_from:
@@ -144,12 +157,11 @@ def _with_marks(log_normalizer: Tensor) -> Tensor:
     return log_normalizer.masked_fill(log_normalizer == 0, math.nan)
 
 
-def _faster_twice(memory: Tensor) -> bool:
-    _, _, memories, width = memory.shape
-    numbers = _ASKED_TWICE_FROM_NUMBERS.get(memory.dtype)
+def _faster_twice(memories: int, width: int, dtype: torch.dtype) -> bool:
+    numbers = _ASKED_TWICE_FROM_NUMBERS.get(dtype)
     if numbers is not None:
         return memories * width >= numbers
-    return memories >= _ASKED_TWICE_FROM.get(memory.dtype, memories + 1)
+    return memories >= _ASKED_TWICE_FROM.get(dtype, memories + 1)
 
 
 def _parts(queries: int, memories: int) -> int:

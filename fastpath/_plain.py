@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hopspec.fastpath import _attend
-from hopspec.fastpath._flash import available, flash, layout
+from hopspec.fastpath import _attend, _flash
+from hopspec.fastpath._flash import available, flash, in_one, layout
 from hopspec.fastpath._plain_memory import plain_mask
 from hopspec.fastpath._route import is_forced
 from hopspec.fastpath._stored import Stored, half_squares
@@ -32,6 +32,9 @@ _LEAST_BETA = torch.finfo(torch.float32).tiny
 _UNKNOWN = (math.nan, math.nan)
 # Up to this width Python is done with one row before an operation has started.
 _SHORT = 256
+# One product of a vector with itself takes half the time of a look for the largest entry. With up to so many
+# numbers its rounding changes the length by less than 1 %, nor can the squares below the range of the type.
+_DOTTED, _DOTTED_TO, _LEAST_SQUARE = (torch.float32, torch.float64), 1 << 17, 2.0**-80
 # Results rounded to half precision cannot pass the largest number if the memory stays below this.
 _ROOM = {dtype: torch.finfo(dtype).max / 2 for dtype in _LIMIT}
 
@@ -49,6 +52,8 @@ class PlainProblem(NamedTuple):
         stored: what is known of the rows, where they were prepared.
         prepared: what is known of them under this mask, where both were prepared.
         batch_invariant: whether the bits of a row must not depend on the others.
+        in_one: whether the kernel is asked for all queries and memories at once, see
+            :func:`hopspec.fastpath._flash.in_one`.
     """
 
     memory: Tensor
@@ -60,6 +65,7 @@ class PlainProblem(NamedTuple):
     stored: Stored | None = None
     prepared: Prepared | None = None
     batch_invariant: bool = False
+    in_one: bool = False
 
     def log_count(self) -> float | Tensor:
         """Logarithm of the number of memories each query keeps; a tensor is float64 ``[L or 1]``."""
@@ -121,13 +127,13 @@ def plain_problem(
         return None
     if not query.is_cpu or not available() or type(batch_invariant) is not bool:
         return None
-    stored, masked, prepared, rows = None, None, None, memory
+    stored, masked, prepared, rows, whole = None, None, None, memory, None
     if type(rows) is not Tensor:
         plain = memory.plain if type(memory) is Memory else None
         if plain is None:
             return None
         stored, masked, prepared = plain.stored, plain.mask, plain.prepared
-        rows = stored.rows
+        rows, whole = stored.rows, plain.rows
     if not (rows.is_cpu and rows.is_contiguous() and query.is_contiguous()):
         return None
     dtype, shape, size = query.dtype, query.shape, rows.shape
@@ -161,12 +167,13 @@ def plain_problem(
         mask = masked.logits
     extent: tuple[float, float] | None = _UNKNOWN
     if not unseen or seen is not None or batch_invariant or rows.numel() < layout().unseen_from:
-        extent = _extent(rows, stored, scale)
+        extent = _roughly(rows, count, width, dtype, scale) if unseen and stored is None else None
+        extent = extent or _extent(rows, stored, scale)
     if extent is None:
         return None
     # By position: names take twice as long.
     return PlainProblem(
-        rows.view(1, 1, count, width),
+        rows.view(1, 1, count, width) if whole is None else whole,
         mask,
         seen,
         float(beta),
@@ -175,6 +182,7 @@ def plain_problem(
         stored,
         prepared,
         batch_invariant,
+        not batch_invariant and in_one(shape[0], count, width, dtype),
     )
 
 
@@ -186,10 +194,31 @@ def _extent(rows: Tensor, stored: Stored | None, scale: float) -> tuple[float, f
         stored: what is known of it.
         scale: the size of beta.
     """
-    dtype = rows.dtype
     count, width = rows.shape
+    return _within(magnitude(rows) if stored is None else stored.peak, count, width, rows.dtype, scale)
+
+
+def _roughly(
+    rows: Tensor, count: int, width: int, dtype: torch.dtype, scale: float
+) -> tuple[float, float] | None:
+    """The same with the length of all rows as one vector for the largest entry, which it is no less than.
+
+    None also where that length is not known well enough.
+    """
+    if dtype not in _DOTTED or count * width > _DOTTED_TO:
+        return None
+    numbers = rows.view(-1)
+    square: float = numbers.dot(numbers).item()
+    if not _LEAST_SQUARE < square < math.inf:
+        return None
+    return _within(1.01 * math.sqrt(square), count, width, dtype, scale)
+
+
+def _within(
+    largest: float, count: int, width: int, dtype: torch.dtype, scale: float
+) -> tuple[float, float] | None:
+    """What :func:`_extent` gives, for a number that no entry of ``[N, d]`` passes."""
     limit = _LIMIT[dtype]
-    largest = magnitude(rows) if stored is None else stored.peak
     # NaN fails every comparison. Weights of up to 1 each: the sum of all rows must stay in range.
     if not largest * count < limit or not largest < _ROOM[dtype]:
         return None
@@ -230,16 +259,16 @@ def update_plain(problem: PlainProblem, query: Tensor, *, certified: bool = Fals
 def _ask(problem: PlainProblem, query: Tensor, *, certified: bool) -> tuple[Tensor, Tensor] | None:
     memory = problem.memory
     rows = query.view(1, 1, -1, memory.shape[3])
-    if not certified:
-        size = magnitude(query)
-        if problem.unseen:
-            found, looked = _ask_long(problem, rows, size)
-            if found is not None or looked is None:
-                return found
-            problem = looked
-        if not size < problem.reach:
+    if not certified and not (size := magnitude(query)) < problem.reach:
+        if not problem.unseen:
             return None
+        found, looked = _ask_long(problem, rows, size)
+        if found is not None or looked is None or not size < looked.reach:
+            return found
+        problem = looked
     # Scores within reach are finite, hence so are output and log-normalizer: nothing need be looked at after.
+    if problem.in_one and _flash.FLASH is not None:
+        return _flash.FLASH(rows, memory, memory, attn_mask=problem.mask, scale=problem.beta)
     return flash(rows, memory, memory, problem.mask, problem.beta, problem.batch_invariant)
 
 
