@@ -139,8 +139,8 @@ def plain_problem(
     dtype, shape, size = query.dtype, query.shape, rows.shape
     if dtype is not rows.dtype or dtype not in _LIMIT or len(shape) != 2 or len(size) != 2:
         return None
-    width, count = shape[1], size[0]
-    if width != size[1] or not (width and count and shape[0]):
+    (queries, width), (count, wide) = shape, size
+    if width != wide or not (width and count and queries):
         return None
     if (query.requires_grad or rows.requires_grad) and torch.is_grad_enabled():
         return None
@@ -154,7 +154,7 @@ def plain_problem(
     if keep is not None:
         given = plain_mask(keep, count, dtype)
         if given is not None and masked is not None:
-            fitting = {given.keep.shape[0], masked.keep.shape[0]} <= {1, shape[0]}
+            fitting = {given.keep.shape[0], masked.keep.shape[0]} <= {1, queries}
             given = plain_mask(given.keep & masked.keep, count, dtype) if fitting else None
         if given is None:
             return None
@@ -162,11 +162,11 @@ def plain_problem(
     seen = mask = None
     if masked is not None:
         seen = masked.keep
-        if seen.shape[0] not in (1, shape[0]) or seen.numel() * query.element_size() > _attend.CHUNK_BYTES:
+        if seen.shape[0] not in (1, queries) or seen.numel() * query.element_size() > _attend.CHUNK_BYTES:
             return None
         mask = masked.logits
     extent: tuple[float, float] | None = _UNKNOWN
-    if not unseen or seen is not None or batch_invariant or rows.numel() < layout().unseen_from:
+    if not unseen or seen is not None or batch_invariant or count * width < layout().unseen_from:
         extent = _roughly(rows, count, width, dtype, scale) if unseen and stored is None else None
         extent = extent or _extent(rows, stored, scale)
     if extent is None:
@@ -182,7 +182,7 @@ def plain_problem(
         stored,
         prepared,
         batch_invariant,
-        not batch_invariant and in_one(shape[0], count, width, dtype),
+        not batch_invariant and in_one(queries, count, width, dtype),
     )
 
 

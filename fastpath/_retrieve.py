@@ -82,9 +82,7 @@ def retrieve(
 
 def _retrieve_plain(problem: PlainProblem, state: Tensor, steps: int) -> Tensor | None:
     new = update_plain(problem, state)
-    for _ in range(steps - 1):
-        if new is None:
-            return None
+    while (steps := steps - 1) and new is not None:
         new = update_plain(problem, new, certified=problem.hull_is_safe)
     return new
 

@@ -21,5 +21,7 @@ def main() -> None:
         # It takes as long to import PyTorch there as all the rest takes here.
         start_early()
     from hopspec.properties.cli import app  # noqa: PLC0415  (only now known to be importable)
+    from hopspec.properties.collecting import collect_rarely  # noqa: PLC0415
 
+    collect_rarely()
     app()

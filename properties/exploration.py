@@ -34,8 +34,6 @@ __all__ = ["explore_families"]
 
 # Problems drawn before a family is given up, for every case a property needs.
 DRAWS_PER_CASE = 20
-# A clause's cases are shared among at most so many of its properties.
-SHARING = 3
 # Numbers that the draws of one share may take: more than any draws, and a prime, so that shares differ.
 NUMBERS = 10**12 + 39
 
@@ -92,7 +90,8 @@ class Run:
             elif check.family == "digits":
                 needed = min(self.profile.digits, self.needed)
             else:
-                needed = math.ceil(self.needed / min(sharing[check.clause], SHARING) / check.one_in)
+                among = min(sharing[check.clause], self.profile.shared)
+                needed = math.ceil(self.needed / among / check.one_in)
             if check.family == "digits":
                 needed = len(range(self.number, needed, self.of))
             else:

@@ -12,7 +12,9 @@ class Profile:
     """How much is done.
 
     Args:
-        cases: cases every claimed property gets in every dtype.
+        cases: cases every claimed clause gets in every dtype.
+        shared: among how many of its properties these are shared at most; where there are more, each gets
+            this part of them all the same.
         observed: cases a property that is not claimed gets.
         digits: problems made of handwritten digits.
         shrink_seconds: time to look for a smaller failing input, per clause.
@@ -20,6 +22,7 @@ class Profile:
     """
 
     cases: int
+    shared: int
     observed: int
     digits: int
     shrink_seconds: float
@@ -27,11 +30,13 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(cases=20, observed=3, digits=20, shrink_seconds=0.25, shrink_total=1.0),
-    "default": Profile(cases=100, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
+    "quick": Profile(cases=10, shared=2, observed=2, digits=10, shrink_seconds=0.25, shrink_total=1.0),
+    "default": Profile(cases=100, shared=3, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
     # For implementations that take a hundred times as long as a library: kernels run by an interpreter.
-    "interpreter": Profile(cases=10, observed=3, digits=10, shrink_seconds=2.0, shrink_total=12.0),
-    "thorough": Profile(cases=1000, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0),
+    "interpreter": Profile(cases=10, shared=3, observed=3, digits=10, shrink_seconds=2.0, shrink_total=12.0),
+    "thorough": Profile(
+        cases=1000, shared=3, observed=20, digits=1000, shrink_seconds=2.0, shrink_total=60.0
+    ),
 }
 
 

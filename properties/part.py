@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from hopspec.properties import interruption
+from hopspec.properties.collecting import collect_rarely
 from hopspec.properties.exploration import explore_families
 from hopspec.properties.nursery import Nursery
 from hopspec.properties.options import Options
@@ -111,6 +112,7 @@ def main(arguments: list[str]) -> int:
     # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interruption.defer(signal.SIGTERM)
+    collect_rarely()
     connection = Connection(int(arguments[0]))
     options = connection.recv()
     nursery = Nursery(Connection(int(arguments[1])))

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hopspec.properties.calls import packed, unpacked
+from hopspec.properties.collecting import collect_rarely
 from hopspec.properties.construction_session import open_session
 
 # A process that closed its connection is about to end by itself.
@@ -96,6 +97,7 @@ def serve_implementation(connection: Connection, target: str, device: str) -> in
         )
         return 2
     connection.send(session.describe())
+    collect_rarely()
     while True:
         try:
             calls = unpacked(connection.recv_bytes())

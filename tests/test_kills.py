@@ -29,7 +29,7 @@ from hopspec.properties.runner import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 RIGHT = "hopspec.properties.faults:RIGHT"
-TINY = Profile(cases=2, observed=0, digits=0, shrink_seconds=0.0, shrink_total=0.0)
+TINY = Profile(cases=2, shared=3, observed=0, digits=0, shrink_seconds=0.0, shrink_total=0.0)
 
 
 @pytest.fixture
