@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,76 +231,6 @@ def _of_masked(case: Case) -> Judgement | None:
     quantity = ("log_normalizer", "energy")[case.problem.seed % 2]
     scalars = _scalars(case, masked, quantity) if case.provides(quantity) else None
     return all_of(repeated_update(case, masked, "update"), scalars)
-
-
-# The numbers of these have no common divisor, so that they meet in every way.
-LEADS = ((12,), (3, 4), (2, 3), (2, 1, 3), (5, 2), (2, 2, 3), (1, 4))
-PARTS = ("last", "all", "last", "ones", "none")
-
-
-@check("MHN-DOM-2", family="values", claims=("batch",), one_in=2)
-def arguments_broadcast_each_in_its_way(case: Case) -> Judgement | None:
-    """Every argument has some of the leading dimensions, others of length 1, or none."""
-    p = case.problem
-    claims, rng = case.description.capabilities, p.rng
-    if p.memory.size > 200:
-        return None
-    lead = LEADS[p.seed % len(LEADS)]
-    whole: dict[str, NDArray[Any]] = {"query": p.query, "memory": p.memory}
-    # With values of their own, the memories show in the weights only.
-    if claims.values and p.values is not None and p.seed % 3:
-        whole["values"] = p.values
-    if claims.masks:
-        whole["keep"] = rng.random((p.query.shape[0], p.memory.shape[0])) < 0.7
-        whole["keep"][:, p.seed % p.memory.shape[0]] = True
-    if claims.tensor_beta:
-        whole["beta"] = np.asarray(np.float32(p.beta), dtype=np.float64)
-    whole |= {"query": _slices(rng, whole["query"], lead)}
-    arrays = {"query": whole["query"]} | {
-        name: _slices(rng, array, _part(PARTS[(p.seed + k) % len(PARTS)], lead))
-        for k, (name, array) in enumerate(whole.items())
-        if name != "query"
-    }
-    base = p.but(values=arrays.get("values"))
-    plain = p.but(values=None)
-    options: dict[str, Any] = {"beta": None} if "beta" in arrays else {}
-    got = case.completed(problem=plain, arrays=arrays, **options).arrays[0]
-    shape = (*lead, p.query.shape[0], base.values.shape[-1] if base.values is not None else p.memory.shape[1])
-    judged: list[Judgement | None] = [require("shape", got.shape == shape, got.shape, shape)]
-    if got.shape != shape:
-        return judged[0]
-    full = {n: np.broadcast_to(a, (*lead, *_slice_shape(n, a))) for n, a in arrays.items()}
-    places = [*np.ndindex(lead)]
-    for place in (places[-1], places[int(rng.integers(len(places)))]):
-        one = plain.but(**{name: a[place] for name, a in full.items() if name != "beta"})
-        one = one.but(beta=float(full["beta"][place])) if "beta" in full else one
-        if case.dtype in one.formats:
-            judged.append(
-                compare(f"update{list(place)}", got[place], one.solution.state, update_bound(case, one))
-            )
-    return all_of(*judged)
-
-
-def _slice_shape(name: str, array: NDArray[Any]) -> tuple[int, ...]:
-    """The shape of one slice of an argument."""
-    return () if name == "beta" else array.shape[-2:]
-
-
-def _part(form: str, lead: tuple[int, ...]) -> tuple[int, ...]:
-    """The leading dimensions of an argument: all, the last only, none, or 1 for all but the first."""
-    return {"all": lead, "last": lead[-1:], "none": (), "ones": (lead[0], *(1 for _ in lead[1:]))}[form]
-
-
-def _slices(rng: np.random.Generator, array: NDArray[Any], lead: tuple[int, ...]) -> NDArray[Any]:
-    """The array once for every slice, each time a little different; numbers stay in their format."""
-    count = math.prod(lead)
-    if array.ndim == 0:
-        each = [array * 2.0 ** (k % 3 - 1) for k in range(count)]
-    elif array.dtype == np.bool_:
-        each = [np.roll(array, k, axis=1) for k in range(count)]
-    else:
-        each = [np.roll(array, k, (0, 1)) * (-1.0) ** (k // 2) * 0.5 ** (k % 3) for k in range(count)]
-    return np.asarray(np.stack([each[int(k)] for k in rng.permutation(count)]).reshape((*lead, *array.shape)))
 
 
 @check("MHN-DOM-11", family="general")

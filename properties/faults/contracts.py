@@ -141,6 +141,25 @@ class FirstBetaForAll(Kernel):
         return beta.flatten()[0].expand(beta.shape) if beta.numel() else beta
 
 
+@plant("contract", "sizes_that_are_all_the_same")
+class BetaPerQueryInSquare(Kernel):
+    """One beta for each slice is taken for one for each query where there are as many."""
+
+    def logits(self, scores: Tensor, base: Tensor, sharpness: Tensor) -> Tensor:
+        if sharpness.ndim > 2 and sharpness.shape[-3] == scores.shape[-2]:
+            sharpness = sharpness.movedim(-3, -2)
+        return super().logits(scores, base, sharpness)
+
+
+@plant("contract", "sizes_that_are_all_the_same")
+class SquareMemoryTransposed(Kernel):
+    """A memory of as many patterns as numbers in each is taken to have its patterns in columns."""
+
+    def prepare(self, query: Tensor, memory: Tensor, *rest: Any, **options: Any) -> Inputs:
+        square = memory.ndim >= 2 and memory.shape[-1] == memory.shape[-2]
+        return super().prepare(query, memory.mT if square else memory, *rest, **options)
+
+
 @plant("contract", "no_queries_no_results")
 class NoQueriesRaise(Kernel):
     """A call without queries raises."""

@@ -35,6 +35,16 @@ class MaskOfFirstQuery(Kernel):
         return whole[..., :1, :].expand(shape) if whole.shape[-2] else whole
 
 
+@plant("mask", "sizes_that_are_all_the_same")
+class MaskPerQueryInSquare(Kernel):
+    """A mask of each memory is taken for one of each query where there are as many."""
+
+    def mask(self, keep: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        if keep is not None and keep.ndim == 1 and shape[-1] == shape[-2]:
+            keep = keep[:, None]
+        return super().mask(keep, shape)
+
+
 @plant("mask", "masks_broadcast_over_leading_dimensions")
 class MaskOfFirstSlice(Kernel):
     """The mask of the first slice is used for all leading indices."""
