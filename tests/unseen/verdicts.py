@@ -32,5 +32,4 @@ SAME: dict[str, str] = {
 OPEN: dict[str, str] = {
     "lanes.counter_int16": "shows beyond 262,136 memories; the longest problems have 70,000",
     "half.weights_truncated": "0.68 of the tendency the loosest model allows (MHN-STA-2), 0.9 of the bound",
-    "plain.square_mask_per_query": "needs L = N under one mask for all queries, which no case of seed 0 has",
 }
