@@ -42,7 +42,7 @@ verify: install  ## verify the fast path and PyTorch's attention against the exa
 
 # One thread per process: two test processes with a thread pool each would fight over the cores.
 test: install  ## run the whole test suite and report branch coverage
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: install  ## check style, formatting and the import contract
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ def test_the_depth_of_full_networks_is_the_same_for_every_n() -> None:
     def depth(layers: int, n: int, states: int) -> int:
         return measure(compiled(random_network(layers, n, 2), states, 2, FMT)).depth
 
-    assert {depth(1, n, n) for n in (2, 3, 5, 8)} == {438}
+    assert {depth(1, n, n) for n in (2, 3, 7)} == {438}
     assert depth(2, 3, 2) == 2 * 438
     assert {measure(dense(FMT, 2, d, 3, rectify=True)).depth for d in (2, 3, 9)} == {59}
     assert {measure(layer_norm(FMT, 2, d, Fraction(1, 1 << 16))).depth for d in (2, 3, 9)} == {157}

@@ -46,7 +46,7 @@ def test_every_row_of_factors(fmt: PBits, terms: int) -> None:
     assert products(fmt, rows) == [f.product(row) for row in rows]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(2, 9), st.integers(-40, 5), st.integers(0, 60), st.integers(2, 7), st.integers(0, 2**32))
 def test_many_factors_of_larger_formats(bits: int, least: int, reach: int, terms: int, seed: int) -> None:
     family = FUNCTIONS["product-of-elements"]
@@ -85,7 +85,7 @@ def test_three_nines_are_rounded_once() -> None:
 
 
 def test_precision_and_exponents_may_grow_with_the_number_of_factors() -> None:
-    for n in (2, 4, 6):
+    for n in (2, 4, 5):
         # Exponents have n + 1 digits.
         fmt, rng = PBits(n), np.random.default_rng(n)
         rows = [
@@ -101,8 +101,8 @@ def test_depth_is_the_same_for_every_size() -> None:
     formats = [
         PBits(p, least, greatest) for p in (2, 3, 6) for least, greatest in ((0, 0), (-5, 1), (-90, 80))
     ]
-    assert {measure(product_of(fmt, n)).depth for fmt in formats for n in (2, 3, 5)} == {37}
-    assert {measure(product_of(PBits(4, -23, 8), n)).depth for n in (8, 12)} == {37}
+    assert {measure(product_of(fmt, n)).depth for fmt in formats for n in (2, 5)} == {37}
+    assert {measure(product_of(PBits(4, -23, 8), n)).depth for n in (3, 10)} == {37}
 
 
 def test_every_gate_is_found_from_its_number_and_measured() -> None:

@@ -31,6 +31,8 @@ def survey(*targets: str, clauses: tuple[str, ...] = (), first: bool = False, ap
         Options(
             targets=targets,
             profile="quick",
+            # Enough for every property to see each fault that names it.
+            examples=20,
             shrink=False,
             clauses=clauses,
             in_process=not apart,

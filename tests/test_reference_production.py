@@ -193,7 +193,8 @@ def test_rough_exponentials() -> None:
 # The large oracle takes no bias, which causal problems may have too.
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"single", "biased", "causal", *LARGE}))
 def test_contains_the_exact_answer_to_drawn_problems(family: str) -> None:
-    @QUICK
+    # A crowd is hundreds of queries.
+    @settings(QUICK, max_examples=3 if family == "crowd" else 25)
     @given(problems(family, 7))
     def contained(p: Problem) -> None:
         large = solve_large(p.query, p.memory, beta=p.beta, keep=p.kept, values=p.values)

@@ -214,6 +214,7 @@ def test_right_kernels_keep_what_they_claim(dtype: str) -> None:
         dtypes=(dtype,),
         clauses=("MHN-BND-2", "MHN-MSK-2", "MHN-NFI-3"),
         profile="interpreter",
+        examples=5,
         in_process=True,
         shrink=False,
     )
@@ -223,4 +224,4 @@ def test_right_kernels_keep_what_they_claim(dtype: str) -> None:
     for cell in report.cells:
         if not cell.unclaimed:
             cases[cell.clause] += cell.cases
-    assert min(cases[clause] for clause in options.clauses) >= 10
+    assert min(cases[clause] for clause in options.clauses) >= 7

@@ -30,7 +30,7 @@ SAMPLE = (
     "scratch.result_is_the_scratch",
     "scratch.logits_not_cleared",
     "lanes.wraps_at_4096",
-    "lanes.exp_sign_below_minus_87",
+    "lanes.late_start",
     "half.sum_stops_at_2048",
     "half.rows_in_sixteens",
     "plain.kept_counted_in_int16",
