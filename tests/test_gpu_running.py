@@ -90,7 +90,7 @@ def test_every_stage_is_rehearsed_and_reported(rehearsal: Path) -> None:
     assert {one["name"] for one in found["sums"]["sums"]} >= {"torch.mm", "tl.dot", "fastpath, scores"}
     assert found["sums"]["notes"] == []
     assert found["verify"]["failed"] == []
-    assert found["verify"]["cases"] >= 20
+    assert found["verify"]["cases"] >= 10
     assert found["resources"]["kernels"]
     assert [c["kind"] for c in found["bench"]["comparisons"]] == ["update"] * 2 + ["settle"] * 3
     text = (rehearsal / "report.md").read_text(encoding="utf-8")

@@ -368,7 +368,8 @@ def test_attention_form(project: pytest.Pytester) -> None:
 
 def test_an_implementation_that_ends_its_process(project: pytest.Pytester) -> None:
     project.makepyfile(test_kernel=RIGHT.replace("RIGHT", "ENDS"))
-    result = run_with(project, "--hopspec-examples=4", "-k", "float32 and (BND-2- or DOM-7- or UPD-8-)")
+    # So many properties of one family that whichever process takes it sees three crashes.
+    result = run_with(project, "--hopspec-examples=4", "-k", "float32 and (BND-2- or DOM-7- or LAW-)")
     assert result.parseoutcomes()["failed"] >= 1
     result.stdout.fnmatch_lines(["ends: crashed: the process ended with exit status 3"])
     result.stdout.fnmatch_lines(["  crashed: the process ended with exit status 3"])

@@ -108,7 +108,7 @@ def test_arrays_agree_in_every_bit(length: int, digits: int) -> None:
         assert found.product == product(word) or bits < least
 
 
-@pytest.mark.parametrize(("length", "bits"), [(1, 2), (4, 3), (4, 4), (5, 4), (5, 9)])
+@pytest.mark.parametrize(("length", "bits"), [(1, 2), (4, 3), (5, 9)])
 def test_the_machine_is_a_network_of_chapter_17(length: int, bits: int) -> None:
     network = WordNetwork(length, 1, bits)
     word = uniform_word(length, seed=1)

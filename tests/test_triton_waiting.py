@@ -61,7 +61,7 @@ def test_looking_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("beta", [1e-40, 1e-30, 1e-4, 0.4, 1e30])
+@pytest.mark.parametrize("beta", [1e-40, 1e-4, 0.4, 1e30])
 def test_energies_are_those_of_float64(dtype: torch.dtype, beta: float) -> None:
     """Up to the rounding of float32, also where beta is so small that the log-normalizer says nothing."""
     query, memory = drawn(2, 5, 3).to(dtype), drawn(2, 19, 3, seed=1).to(dtype)
