@@ -69,6 +69,8 @@ _ASKED_TWICE_FROM_NUMBERS = {torch.bfloat16: 1 << 13}
 _WIDE_FROM, _WIDE_BLOCK = 768, 256
 # Queries of one block where results must not depend on how many there are: the fastest of 4, 8, 16 and 32.
 _FIXED_BLOCK = 8
+# Of fewer memories the products of one query depend on its place in the block (seen with 1 to 3 of them).
+_FEWEST_MEMORIES = 4
 _HALVES = (torch.bfloat16, torch.float16)
 
 _layout = Layout()
@@ -259,6 +261,11 @@ def _in_fixed_blocks(
     query: Tensor, memory: Tensor, read: Tensor, mask: Tensor | None, beta: float
 ) -> tuple[Tensor, Tensor]:
     batch, heads, queries, width = query.shape
+    if (lacking := _FEWEST_MEMORIES - memory.shape[2]) > 0:
+        if mask is None:
+            mask = memory.new_zeros(1, 1, 1, memory.shape[2])
+        memory, read = (pad(rows, (0, 0, 0, lacking)) for rows in (memory, read))
+        mask = pad(mask, (0, lacking), value=-math.inf)
     if batch > 1:
         parts = []
         for i in range(batch):

@@ -185,3 +185,20 @@ def test_what_cannot_be_batch_invariant_is_refused() -> None:
     with pytest.raises(NotImplementedError, match="with a gradient of the log-normalizer or beta"):
         hopspec.energy(query.requires_grad_(), memory, beta=1.0, batch_invariant=True)
     assert hopspec.retrieve(query, memory, beta=1.0, batch_invariant=True).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("memories", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("masked", [False, True])
+def test_bits_of_a_query_do_not_depend_on_its_place_among_few_memories(
+    dtype: torch.dtype, memories: int, masked: bool
+) -> None:
+    for width in (1, 32, 33, 48, 64, 65):
+        generator = torch.Generator().manual_seed(width)
+        memory = torch.randn(memories, width, generator=generator).to(dtype)
+        query = torch.randn(1, width, generator=generator).to(dtype)
+        keep = torch.arange(memories) > 0 if masked and memories > 1 else None
+        call: dict[str, Any] = {"beta": 0.5, "keep": keep, "batch_invariant": True}
+        for function in (hopspec.retrieve, hopspec.log_normalizer):
+            once, often = (function(rows, memory, **call) for rows in (query, query.repeat(19, 1)))
+            assert torch.equal(often, once.expand_as(often)), (width, function)
