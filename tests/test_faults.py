@@ -21,7 +21,7 @@ from hopspec.types import Implementation
 
 # Properties on real data repeat others of the same clause.
 DRAWN = {c.name: c for c in CHECKS if c.family != "digits"}
-SEEDS = 2
+SEEDS = 3
 # What merging the results of parts can break.
 MERGED_CLAUSES = (
     "MHN-BND-2",
@@ -160,7 +160,7 @@ def results(implementation: Implementation[torch.Tensor], seed: int) -> dict[str
         evaluated = implementation.evaluate(query, memory, beta=0.25, values=values)
         found |= {f"evaluate {name}": part for name, part in evaluated._asdict().items()}
     if implementation.settle is not None:
-        found["settle"] = implementation.settle(query, memory, beta=0.25, eps=2.0**-6, max_steps=10).state
+        found["settle"] = implementation.settle(query, memory, beta=0.25, eps=2.0**-6, max_steps=40).state
     return found
 
 
