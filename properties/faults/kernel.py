@@ -169,9 +169,10 @@ class Kernel:
         if not isinstance(beta, Tensor | Real):
             raise TypeError(f"beta must be a number or a tensor, got {type(beta).__name__}")
         wide = torch.as_tensor(beta, dtype=torch.float64)
-        if not bool(wide.isfinite().all()):
+        numbers = wide.flatten().tolist()
+        if not all(map(math.isfinite, numbers)):
             raise ValueError(f"beta must be finite, got {beta}")
-        if positive and not bool((wide > 0).all()):
+        if positive and not all(number > 0 for number in numbers):
             raise ValueError(f"beta must be positive here, got {beta}")
         return wide
 
@@ -223,15 +224,19 @@ class Kernel:
             b.shape,
             keep.shape[:-2] if keep is not None else (),
         )
-        wide = [self.read(a) for a in (query, memory, source)]
-        q, x, v = (a.expand(*lead, *a.shape[-2:]) for a in wide)
-        bad_query = self.bad(q)
-        bad_memory = self.bad(x) | self.bad(v)
+        q, x = (self.read(a).expand(*lead, *a.shape[-2:]) for a in (query, memory))
+        bad_query, bad_memory = self.bad(q), self.bad(x)
+        if values is None:
+            clean_memory = clean_values = self.clean(x, bad_memory)
+        else:
+            v = self.read(values).expand(*lead, *values.shape[-2:])
+            bad_memory = bad_memory | self.bad(v)
+            clean_memory, clean_values = self.clean(x, bad_memory), self.clean(v, bad_memory)
         kept = self.mask(keep, (*lead, query.shape[-2], memory.shape[-2]))
         return Inputs(
             query=self.clean(q, bad_query),
-            memory=self.clean(x, bad_memory),
-            values=self.clean(v, bad_memory),
+            memory=clean_memory,
+            values=clean_values,
             kept=kept,
             beta=b.expand(lead),
             spoilt=self.spoilt(kept, bad_query, bad_memory),
@@ -303,14 +308,15 @@ class Kernel:
         top = torch.full((*rows, 1), -math.inf, dtype=torch.float64)
         base, total = torch.zeros_like(top), torch.zeros_like(top)
         weighted = torch.zeros((*rows, inputs.values.shape[-1]), dtype=torch.float64)
-        for tile in self.visited(inputs):
+        for number, tile in enumerate(self.visited(inputs)):
             scores = self.scores(inputs.query, inputs.memory[..., tile, :]) * sign
             scores = self.hide(scores, inputs.kept[..., tile])
-            seen = torch.where(top.isinf(), top, base)
+            seen = torch.where(top.isinf(), top, base) if number else top
             top = torch.maximum(top, self.tile_top(scores, sign))
             base = self.reference(top)
             weights = self.tile_weights(self.logits(scores, base, sharpness))
-            factor = self.factor(seen, base, sharpness)
+            # Before the first tile there is nothing to rescale.
+            factor = self.factor(seen, base, sharpness) if number else total
             values = inputs.values[..., self.value_tile(tile, inputs.values.shape[-2]), :]
             total = self.grow_total(total, factor, weights)
             weighted = self.grow_weighted(weighted, factor, weights, values)
