@@ -1,0 +1,227 @@
+"""Where the properties of settling draw the line between right and wrong answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hopspec.properties.calls import Answer, Call, Description
+from hopspec.properties.checks import settling
+from hopspec.properties.checks.trajectory import Chain, chain
+from hopspec.properties.judgement import Case
+from hopspec.properties.models import MODELS
+from hopspec.properties.problem import Array, Problem
+from hopspec.types import Capabilities, Status
+
+MAX_STEPS, CONVERGED, STALLED = (float(s) for s in (Status.MAX_STEPS, Status.CONVERGED, Status.STALLED))
+DTYPES = ("float32", "float32", "float32", "int64", "int64")
+# A state takes a few steps to get to its fixed point, and the first of them are long.
+NEAR = Problem(
+    np.array([[0.5, 0.25], [-0.25, 0.75]]),
+    np.array([[8.0, 0.0], [0.0, 8.0], [-8.0, 0.0]]),
+    0.0625,
+    eps=0.2,
+    max_steps=100,
+)
+
+
+@dataclass
+class Ends:
+    """How a settling ended, a number for each query."""
+
+    state: Array
+    residual: Array
+    steps: Array
+    status: Array
+
+
+def once(problem: Problem) -> Array:
+    """The exact update, rounded to float32."""
+    return problem.solution.state.hi.astype(np.float32).astype(np.float64)
+
+
+def settled(problem: Problem, limit: int) -> Ends:
+    """A right settling by rounded exact updates."""
+    count = problem.query.shape[0]
+    ends = Ends(problem.query.copy(), np.zeros(count), np.zeros(count), np.full(count, MAX_STEPS))
+    for row in range(count):
+        state, residual = problem.query[row : row + 1], np.inf
+        while residual > problem.eps and ends.steps[row] < limit:
+            new = once(problem.but(query=state))
+            residual, state = float(np.linalg.norm(new - state)), new
+            ends.steps[row] += 1
+        ends.state[row], ends.residual[row] = state[0], residual
+        ends.status[row] = CONVERGED if residual <= problem.eps else MAX_STEPS
+    return ends
+
+
+def case_of(
+    problem: Problem, edit: Callable[[Ends, Call], Any] | None = None, *, alone: bool = False
+) -> Case:
+    """A case of a right implementation whose settling is edited; ``alone`` says it has no update."""
+
+    def ask(call: Call) -> Answer:
+        asked = problem.but(query=call.arguments["query"], eps=float(call.options.get("eps", 0.0)))
+        if call.quantity == "retrieve":
+            return Answer((once(asked),), ("float32",))
+        ends = settled(asked, call.options["max_steps"])
+        if edit is not None:
+            edit(ends, call)
+        energy = np.zeros(len(ends.steps))
+        return Answer((ends.state, energy, ends.residual, ends.steps, ends.status), DTYPES)
+
+    quantities = ("settle",) if alone else ("retrieve", "settle")
+    description = Description("scripted", quantities, Capabilities(dtypes=("float32",)), (), {})
+    return Case(problem, "float32", description, MODELS["wide-float32"], ask)
+
+
+@pytest.mark.parametrize(
+    ("status", "steps", "residual", "holds"),
+    [
+        (CONVERGED, 5, 0.0, True),
+        (CONVERGED, 32, 0.0, True),
+        (CONVERGED, 5, 0.5, False),
+        (CONVERGED, 33, 0.0, False),
+        (STALLED, 5, 0.5, True),
+        (STALLED, 32, 0.5, True),
+        (STALLED, 5, 0.0, False),
+        (STALLED, 33, 0.5, False),
+        (MAX_STEPS, 32, 0.5, True),
+        (MAX_STEPS, 31, 0.5, False),
+        (MAX_STEPS, 33, 0.5, False),
+        (MAX_STEPS, 32, 0.0, False),
+        (float(Status.NONFINITE), 3, 0.5, False),
+    ],
+)
+def test_an_end_without_eps_has_to_fit(status: float, steps: int, residual: float, holds: bool) -> None:
+    def edit(ends: Ends, call: Call) -> None:
+        if call.options["max_steps"] == 32:
+            ends.status[:], ends.steps[:], ends.residual[:] = status, steps, residual
+
+    judged = settling.settling_ends(case_of(NEAR, edit, alone=True))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what", "expected"),
+    [
+        ("steps", 2.0, "steps with max_steps = 1", "1"),
+        ("status", STALLED, "status with max_steps = 1", "converged or max_steps"),
+    ],
+)
+def test_one_step_is_one_step(field: str, value: float, what: str, expected: str) -> None:
+    def edit(ends: Ends, call: Call) -> None:
+        if call.options["max_steps"] == 1:
+            getattr(ends, field)[0] = value
+
+    judged = settling.settling_ends(case_of(NEAR, edit, alone=True))
+    assert judged is not None
+    assert (judged.holds, judged.what, judged.expected) == (False, what, expected)
+
+
+@pytest.mark.parametrize("steps", [1, 2, settling.LONGEST_CHAIN])
+def test_a_stall_without_a_repeated_state_is_accused(steps: int) -> None:
+    def edit(ends: Ends, call: Call) -> None:
+        ends.status[0], ends.steps[0], ends.residual[0] = STALLED, steps, 0.5
+
+    judged = settling.settling_ends(case_of(NEAR, edit))
+    assert judged is not None
+    assert (judged.holds, judged.what) == (False, "cycle of query 0")
+
+
+def links_of(problem: Problem, count: int) -> Chain:
+    return chain(case_of(problem), count)
+
+
+def last_step(row: int) -> int:
+    return int(settled(NEAR, 100).steps[row])
+
+
+def test_the_queries_of_these_tests_take_a_few_steps() -> None:
+    assert [last_step(row) for row in (0, 1)] == [6, 5]
+
+
+@pytest.mark.parametrize("within", [0.9, 1.1])
+def test_a_residual_may_fall_on_either_side_of_eps_within_its_doubt(within: float) -> None:
+    links = links_of(NEAR, 3)
+    doubt = links.radii[3, 0] + links.radii[2, 0]
+    problem = NEAR.but(eps=links.residuals[3, 0] - within * doubt, seed=0)
+
+    def edit(ends: Ends, call: Call) -> None:
+        # In a batch it stops one step earlier than alone.
+        if len(ends.steps) == 2:
+            ends.steps[0] -= 1
+
+    judged = settling.batch_mates_do_not_stop_a_query(case_of(problem, edit))
+    if within < 1:
+        assert judged is None
+    else:
+        assert judged is not None
+        assert not judged.holds
+        assert judged.got == "3"
+
+
+@pytest.mark.parametrize(("times", "holds"), [(1.9, True), (2.1, False)])
+def test_two_trajectories_may_be_two_radii_apart(times: float, holds: bool) -> None:
+    radius = links_of(NEAR, 6).radii[6, 0]
+
+    def edit(ends: Ends, call: Call) -> None:
+        if len(ends.steps) == 2:
+            ends.state[0, 0] += times * radius
+
+    judged = settling.batch_mates_do_not_stop_a_query(case_of(NEAR.but(seed=0), edit))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+def test_a_query_that_stops_after_one_step_is_compared() -> None:
+    def edit(ends: Ends, call: Call) -> None:
+        if len(ends.steps) == 2:
+            ends.state[0, 0] += 1.0
+
+    judged = settling.batch_mates_do_not_stop_a_query(case_of(NEAR.but(eps=100.0, seed=0), edit))
+    assert judged is not None
+    assert not judged.holds
+
+
+@pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
+def test_a_masked_state_may_be_one_radius_off(times: float, holds: bool) -> None:
+    masked = NEAR.but(keep=np.array([True, True, False]))
+    radius = links_of(masked, 2).radii[2, 0]
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.state[0, 0] += times * radius
+
+    judged = settling.masked_state_is_that_of_the_steps(case_of(masked, edit))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+def test_states_that_are_not_finite_have_no_chain() -> None:
+    case = case_of(NEAR)
+    case.ask = lambda call: Answer((np.full(call.arguments["query"].shape, np.nan),), ("float32",))
+    for judge in (settling.values_are_read_out_last, settling.steps_are_applications):
+        assert judge(case) is None
+    case.problem = NEAR.but(keep=np.array([True, True, False]))
+    assert settling.masked_steps_are_applications(case) is None
+
+
+@pytest.mark.parametrize(("more", "holds"), [(0, True), (1, False)])
+def test_the_energy_bounds_the_steps(more: int, holds: bool) -> None:
+    case = case_of(NEAR.but(eps=2.0))
+    energy = case.problem.solution.energy
+    assert energy is not None
+    _, own = settling._anywhere(case)
+    allowed = np.ceil(2 * energy.hi / (2.0 * (2.0 - 2 * own)))
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.steps[1], ends.status[:] = allowed[1] + more, CONVERGED
+
+    judged = settling.steps_are_bounded_by_the_energy(case_of(NEAR.but(eps=2.0), edit))
+    assert judged is not None
+    assert judged.holds == holds, judged
