@@ -133,3 +133,18 @@ def test_an_energy_that_is_off_by_more_than_its_bound_is_accused(
         judged = judge(off_by(rounded(problem), part * bound))
         assert judged is not None
         assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize(("part", "holds"), [(0.99, True), (1.01, False)])
+def test_an_energy_outside_its_range_is_accused(
+    end: int, part: float, holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With one memory on the same or the opposite side, the energy is the least or the largest there can be.
+    problem = Problem(np.array([[3.0, 4.0]]), np.array([[-6.0, -8.0] if end else [6.0, 8.0]]), 0.75)
+    bound = 2.0**-10
+    monkeypatch.setattr(energy, "energy_bound", lambda case: np.full(1, bound))
+    assert rounded(problem).value("energy").tolist() == [112.5 if end else 12.5]
+    judged = energy.energy_in_range(off_by(rounded(problem), (part if end else -part) * bound))
+    assert judged is not None
+    assert judged.holds == holds, judged

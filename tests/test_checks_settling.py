@@ -17,7 +17,9 @@ from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Array, Problem
 from hopspec.types import Capabilities, Status
 
-MAX_STEPS, CONVERGED, STALLED = (float(s) for s in (Status.MAX_STEPS, Status.CONVERGED, Status.STALLED))
+CONVERGED, MAX_STEPS, NONFINITE, STALLED = (
+    float(s) for s in (Status.CONVERGED, Status.MAX_STEPS, Status.NONFINITE, Status.STALLED)
+)
 DTYPES = ("float32", "float32", "float32", "int64", "int64")
 # A state takes a few steps to get to its fixed point, and the first of them are long.
 NEAR = Problem(
@@ -94,7 +96,7 @@ def case_of(
         (MAX_STEPS, 31, 0.5, False),
         (MAX_STEPS, 33, 0.5, False),
         (MAX_STEPS, 32, 0.0, False),
-        (float(Status.NONFINITE), 3, 0.5, False),
+        (NONFINITE, 3, 0.5, False),
     ],
 )
 def test_an_end_without_eps_has_to_fit(status: float, steps: int, residual: float, holds: bool) -> None:
@@ -112,6 +114,7 @@ def test_an_end_without_eps_has_to_fit(status: float, steps: int, residual: floa
     [
         ("steps", 2.0, "steps with max_steps = 1", "1"),
         ("status", STALLED, "status with max_steps = 1", "converged or max_steps"),
+        ("status", NONFINITE, "status with max_steps = 1", "converged or max_steps"),
     ],
 )
 def test_one_step_is_one_step(field: str, value: float, what: str, expected: str) -> None:
@@ -144,6 +147,79 @@ def last_step(row: int) -> int:
 
 def test_the_queries_of_these_tests_take_a_few_steps() -> None:
     assert [last_step(row) for row in (0, 1)] == [6, 5]
+
+
+@pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
+def test_a_residual_may_be_its_doubt_off(times: float, holds: bool) -> None:
+    links = links_of(NEAR, 6)
+    doubt = links.radii[6, 0] + links.radii[5, 0] + settling.RESIDUAL_ROUNDING * links.residuals[6, 0]
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.residual[0] += times * doubt
+
+    # The energies of these answers are 0, and belong to another comparison.
+    case = case_of(NEAR, edit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settling, "energy_bound", lambda case, p: np.full(2, np.inf))
+        judged = settling.status_says_what_happened(case)
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
+def test_a_state_may_be_one_radius_off(times: float, holds: bool) -> None:
+    # The other query takes more steps than are followed.
+    problem = NEAR.but(query=np.array([[0.5, 0.25], [0.25, -8.0]]))
+    assert settled(problem, 100).steps.tolist() == [6, 10]
+    radius = links_of(problem, 6).radii[6, 0]
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.state[0, 0] += times * radius
+
+    judged = settling.state_is_that_of_the_steps(case_of(problem, edit))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5])
+def test_stopping_before_a_small_step_is_accused(steps: int) -> None:
+    def edit(ends: Ends, call: Call) -> None:
+        ends.steps[0] = steps
+
+    judged = settling.stops_at_the_first_small_step(case_of(NEAR, edit))
+    assert judged is not None
+    assert (judged.holds, judged.what) == (False, f"residual of query 0 at its last step {steps}")
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "value", "what"),
+    [
+        (0, "state", 0.5, "state of the empty row"),
+        (0, "steps", 2.0, "steps of the empty row"),
+        (0, "status", MAX_STEPS, "status of the empty row"),
+        (1, "status", CONVERGED, "status of the NaN row"),
+        (1, "status", STALLED, "status of the NaN row"),
+        (2, "status", NONFINITE, "the other rows"),
+        (2, "state", np.nan, "the other rows"),
+        (None, "status", CONVERGED, ""),
+    ],
+)
+def test_empty_rows_and_bad_rows_say_what_they_are(
+    row: int | None, field: str, value: float, what: str
+) -> None:
+    problem = NEAR.but(query=np.array([[0.5, 0.25], [-0.25, 0.75], [1.0, 2.0]]), max_steps=3)
+    ends = settled(problem, 3)
+    ends.state[0], ends.steps[0], ends.status[0], ends.status[1] = 0.0, 1, CONVERGED, NONFINITE
+    if row is not None:
+        getattr(ends, field)[row] = value
+    case = case_of(problem)
+    case.ask = lambda call: Answer((ends.state, np.zeros(3), ends.residual, ends.steps, ends.status), DTYPES)
+    judged = settling.empty_and_bad_rows_settle(case)
+    assert judged is not None
+    if row is None:
+        assert judged.holds, judged
+    else:
+        assert (judged.holds, judged.what) == (False, what)
 
 
 @pytest.mark.parametrize("within", [0.9, 1.1])

@@ -99,6 +99,8 @@ def leave_out(session: Path, pattern: str, sample: int | None, seed: int) -> Non
     with use_db(str(session)) as db:
         pending = list(db.pending_work_items)
         wanted = [w for w in pending if not re.match(pattern, w.mutations[0].operator_name)]
+        # The session gives every mutant another number, and sorts by these.
+        wanted.sort(key=lambda w: (w.mutations[0].operator_name, w.mutations[0].occurrence))
         done = sum(1 for _, result in db.results if result.worker_outcome == WorkerOutcome.NORMAL)
         if sample is not None:
             wanted = random.Random(seed).sample(wanted, min(max(sample - done, 0), len(wanted)))
