@@ -97,17 +97,13 @@ def available() -> bool:
     return FLASH is not None
 
 
-def in_one(queries: int, memories: int, width: int, dtype: torch.dtype) -> bool:
-    """Whether :func:`flash` does nothing but call the kernel, for matrices and without marks.
+def in_one(queries: int, memories: int, width: int) -> bool:
+    """Whether a memory that is looked at is asked in one call of the kernel, given two matrices.
 
-    Args:
-        queries: L, or fewer.
-        memories: N.
-        width: of both.
-        dtype: of both.
+    A single query may have to be asked twice, see :func:`faster_twice`.
     """
-    short = memories < _layout.merged_from and queries < _WIDE_FROM
-    return short and not _faster_twice(memories, width, dtype)
+    merged_from, _, unseen_from = _layout
+    return memories < merged_from and queries < _WIDE_FROM and memories * width < unseen_from
 
 
 def flash(
@@ -139,7 +135,7 @@ def flash(
     batch, heads, queries, width = query.shape
     memories = memory.shape[2]
     alone = batch == heads == 1
-    if queries == 1 and alone and _faster_twice(memories, width, memory.dtype):
+    if queries == 1 and alone and faster_twice(memories, width, memory.dtype):
         output, log_normalizer = flash(torch.cat((query, query), 2), memory, read, mask, beta, marked=marked)
         return output[:, :, :1], log_normalizer[:, :, :1]
     if alone and memories >= _layout.merged_from:
@@ -159,7 +155,8 @@ def _with_marks(log_normalizer: Tensor) -> Tensor:
     return log_normalizer.masked_fill(log_normalizer == 0, math.nan)
 
 
-def _faster_twice(memories: int, width: int, dtype: torch.dtype) -> bool:
+def faster_twice(memories: int, width: int, dtype: torch.dtype) -> bool:
+    """Whether two queries take less time than one."""
     numbers = _ASKED_TWICE_FROM_NUMBERS.get(dtype)
     if numbers is not None:
         return memories * width >= numbers

@@ -15,28 +15,19 @@ import torch
 from torch import Tensor
 
 from hopspec.fastpath import _attend, _flash
-from hopspec.fastpath._flash import available, flash, in_one, layout
-from hopspec.fastpath._plain_memory import plain_mask
+from hopspec.fastpath._flash import available, faster_twice, flash, in_one, layout
+from hopspec.fastpath._plain_memory import LIMIT, entries, plain_mask
 from hopspec.fastpath._route import is_forced
 from hopspec.fastpath._stored import Stored, half_squares
 from hopspec.fastpath._unseen import ask_unseen
 from hopspec.fastpath._visible import Prepared
 from hopspec.fastpath.memory import Memory
 
-# Largest number of the type in which products are summed, over four: room for rounding.
-_LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
-    (torch.float32, torch.bfloat16, torch.float16), torch.finfo(torch.float32).max / 4
-)
 # Below this the kernel's float32 copy of beta loses precision or vanishes.
-_LEAST_BETA = torch.finfo(torch.float32).tiny
+LEAST_BETA = torch.finfo(torch.float32).tiny
 _UNKNOWN = (math.nan, math.nan)
 # Up to this width Python is done with one row before an operation has started.
-_SHORT = 256
-# One product of a vector with itself takes half the time of a look for the largest entry. With up to so many
-# numbers its rounding changes the length by less than 1 %, nor can the squares below the range of the type.
-_DOTTED, _DOTTED_TO, _LEAST_SQUARE = (torch.float32, torch.float64), 1 << 17, 2.0**-80
-# Results rounded to half precision cannot pass the largest number if the memory stays below this.
-_ROOM = {dtype: torch.finfo(dtype).max / 2 for dtype in _LIMIT}
+SHORT = 256
 
 
 class PlainProblem(NamedTuple):
@@ -52,8 +43,7 @@ class PlainProblem(NamedTuple):
         stored: what is known of the rows, where they were prepared.
         prepared: what is known of them under this mask, where both were prepared.
         batch_invariant: whether the bits of a row must not depend on the others.
-        in_one: whether the kernel is asked for all queries and memories at once, see
-            :func:`hopspec.fastpath._flash.in_one`.
+        in_one: whether the kernel is called once, as it is, for all queries and memories.
     """
 
     memory: Tensor
@@ -137,14 +127,14 @@ def plain_problem(
     if not (rows.is_cpu and rows.is_contiguous() and query.is_contiguous()):
         return None
     dtype, shape, size = query.dtype, query.shape, rows.shape
-    if dtype is not rows.dtype or dtype not in _LIMIT or len(shape) != 2 or len(size) != 2:
+    if dtype is not rows.dtype or dtype not in LIMIT or len(shape) != 2 or len(size) != 2:
         return None
     (queries, width), (count, wide) = shape, size
     if width != wide or not (width and count and queries):
         return None
     if (query.requires_grad or rows.requires_grad) and torch.is_grad_enabled():
         return None
-    limit = _LIMIT[dtype]
+    limit = LIMIT[dtype]
     if type(beta) is not float and (type(beta) is not int or not -limit < beta < limit):
         return None
     scale = abs(float(beta))
@@ -167,8 +157,7 @@ def plain_problem(
         mask = masked.logits
     extent: tuple[float, float] | None = _UNKNOWN
     if not unseen or seen is not None or batch_invariant or count * width < layout().unseen_from:
-        extent = _roughly(rows, count, width, dtype, scale) if unseen and stored is None else None
-        extent = extent or _extent(rows, stored, scale)
+        extent = _extent(rows, stored, scale)
     if extent is None:
         return None
     # By position: names take twice as long.
@@ -182,7 +171,7 @@ def plain_problem(
         stored,
         prepared,
         batch_invariant,
-        not batch_invariant and in_one(queries, count, width, dtype),
+        not batch_invariant and in_one(queries, count, width) and not faster_twice(count, width, dtype),
     )
 
 
@@ -198,41 +187,24 @@ def _extent(rows: Tensor, stored: Stored | None, scale: float) -> tuple[float, f
     return _within(magnitude(rows) if stored is None else stored.peak, count, width, rows.dtype, scale)
 
 
-def _roughly(
-    rows: Tensor, count: int, width: int, dtype: torch.dtype, scale: float
-) -> tuple[float, float] | None:
-    """The same with the length of all rows as one vector for the largest entry, which it is no less than.
-
-    None also where that length is not known well enough.
-    """
-    if dtype not in _DOTTED or count * width > _DOTTED_TO:
-        return None
-    numbers = rows.view(-1)
-    square: float = numbers.dot(numbers).item()
-    if not _LEAST_SQUARE < square < math.inf:
-        return None
-    return _within(1.01 * math.sqrt(square), count, width, dtype, scale)
-
-
 def _within(
     largest: float, count: int, width: int, dtype: torch.dtype, scale: float
 ) -> tuple[float, float] | None:
     """What :func:`_extent` gives, for a number that no entry of ``[N, d]`` passes."""
-    limit = _LIMIT[dtype]
-    # NaN fails every comparison. Weights of up to 1 each: the sum of all rows must stay in range.
-    if not largest * count < limit or not largest < _ROOM[dtype]:
+    known, limit = entries(largest, count, dtype), LIMIT[dtype]
+    if known is None or not known.finite:
         return None
     factor = largest * width
     steepest = max(factor, factor * scale)
     reach = limit / steepest if steepest else math.inf
-    if scale < _LEAST_BETA and dtype is not torch.float64:
+    if scale < LEAST_BETA and dtype is not torch.float64:
         reach = min(reach, 2.0**-40 / (factor * scale)) if factor * scale else reach
     return largest, reach
 
 
 def magnitude(rows: Tensor) -> float:
     """Largest absolute entry, or for one short row its length, which is no less; NaN where there is one."""
-    if rows.shape[0] == 1 and rows.shape[1] <= _SHORT:
+    if rows.shape[0] == 1 and rows.shape[1] <= SHORT:
         return math.hypot(*rows.tolist()[0])
     least, most = rows.aminmax()
     return max(-least.item(), most.item())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,37 @@ from torch import Tensor
 from hopspec.fastpath._flags import any_along
 from hopspec.fastpath._stored import Stored, lasting
 from hopspec.fastpath._visible import Prepared
+
+# Largest number of the type in which products are summed, over four: room for rounding.
+LIMIT = {torch.float64: torch.finfo(torch.float64).max / 4} | dict.fromkeys(
+    (torch.float32, torch.bfloat16, torch.float16), torch.finfo(torch.float32).max / 4
+)
+# Results rounded to half precision cannot pass the largest number if the memory stays below this.
+ROOM = {dtype: torch.finfo(dtype).max / 2 for dtype in LIMIT}
+
+
+class Entries(NamedTuple):
+    """How large the entries of a memory are.
+
+    Args:
+        largest: no less than any absolute entry.
+        finite: whether finite queries certainly give finite outputs.
+    """
+
+    largest: float
+    finite: bool
+
+
+# What a memory in half precision can hold; no score of such numbers leaves the range of single precision.
+ANY_HALF = Entries(torch.finfo(torch.float16).max, finite=False)
+
+
+def entries(largest: float, count: int, dtype: torch.dtype) -> Entries | None:
+    """What the largest absolute entry of ``count`` rows tells; None if it is NaN or out of the ordinary."""
+    # Weights of up to 1 each: the sum of all rows must stay in range. NaN fails every comparison.
+    if largest * count < LIMIT[dtype] and largest < ROOM[dtype]:
+        return Entries(largest, finite=True)
+    return ANY_HALF if dtype is torch.float16 and math.isfinite(largest) else None
 
 
 @dataclass(frozen=True)
@@ -39,13 +71,13 @@ class PlainMemory:
 
     Args:
         rows: ``[1, 1, N, d]``, contiguous, N and d at least 1; without a gradient.
-        largest: largest absolute entry; NaN where there is one.
+        entries: how large they are; None if out of the ordinary.
         mask: which memories take part, or None for all.
         prepared: the same, with what is computed of rows and mask when first asked for.
     """
 
     rows: Tensor
-    largest: float
+    entries: Entries | None
     mask: PlainMask | None
     prepared: Prepared
 
@@ -86,4 +118,5 @@ def plain_memory(patterns: Tensor, prepared: Prepared, keep: Tensor | None) -> P
     if not patterns.is_contiguous() or (keep is not None and mask is None):
         return None
     stored = prepared.stored
-    return PlainMemory(stored.rows.view(1, 1, *patterns.shape), stored.peak, mask, prepared)
+    found = entries(stored.peak, patterns.shape[0], patterns.dtype)
+    return PlainMemory(stored.rows.view(1, 1, *patterns.shape), found, mask, prepared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hopspec.fastpath._arguments import check_arguments, check_count, check_flag
+from hopspec.fastpath._at_once import update_at_once
 from hopspec.fastpath._attend import attend, prepare, weigh
 from hopspec.fastpath._plain import PlainProblem, plain_problem, update_plain
 from hopspec.fastpath._route import route
@@ -57,6 +58,9 @@ def retrieve(
     >>> retrieve(torch.tensor([[0.5, 0.5]]), torch.eye(2), beta=1.0, keep=torch.tensor([True, False]))
     tensor([[1., 0.]])
     """
+    once = values is None and keep is None and type(steps) is int and steps == 1 and batch_invariant is False
+    if once and (result := update_at_once(query, memory, beta)) is not None:
+        return result
     if values is None and type(steps) is int and steps > 0 and not holds_values(memory):
         plain = plain_problem(query, memory, beta, keep, batch_invariant, unseen=True)
         if plain is not None and (result := _retrieve_plain(plain, query, steps)) is not None:

@@ -118,10 +118,11 @@ class Memory:
         Raises:
             ValueError: if a tensor was modified in place since this memory was prepared.
         """
-        if self._plain is None or (self.patterns.requires_grad and torch.is_grad_enabled()):
+        plain = self._plain
+        if plain is None or (self.patterns.requires_grad and torch.is_grad_enabled()):
             return None
         self.check_unchanged()
-        return self._plain
+        return plain
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"Memory is read-only: cannot set {name!r}")
@@ -234,6 +235,11 @@ def _live(tensor: Tensor, prepared: Prepared, keep: Tensor | None) -> Prepared:
     return prepared
 
 
-def _prints(*tensors: Tensor | None) -> tuple[object, ...]:
+def _prints(patterns: Tensor, values: Tensor | None, keep: Tensor | None) -> tuple[object, ...]:
     """What tells of a change: the version of a tensor, and where it lies, for assignments to ``data``."""
-    return tuple(tensor if tensor is None else (tensor._version, tensor.data_ptr()) for tensor in tensors)
+    return (
+        patterns._version,
+        patterns.data_ptr(),
+        values is None or (values._version, values.data_ptr()),
+        keep is None or (keep._version, keep.data_ptr()),
+    )

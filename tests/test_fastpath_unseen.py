@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -42,15 +41,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(rows.shape[0])
         return look(rows)
 
-    roughly = _plain._roughly
-
-    def counted_roughly(rows: Tensor, *about: Any) -> tuple[float, float] | None:
-        if (found := roughly(rows, *about)) is not None:
-            seen.append(rows.shape[0])
-        return found
-
     monkeypatch.setattr(_plain, "magnitude", counted)
-    monkeypatch.setattr(_plain, "_roughly", counted_roughly)
     return seen
 
 
@@ -163,39 +154,3 @@ def test_masks_and_batch_invariance_are_not_asked_unseen(looks: list[int]) -> No
     retrieve(query, memory, beta=1.0, keep=keep)
     retrieve(query, memory, beta=1.0, batch_invariant=True)
     assert looks == [40, 2] * 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("scale", [2.0**-39, 1e-6, 1.0, 1e6, 2.0**45])
-def test_the_length_of_all_rows_is_no_less_than_any_entry(dtype: torch.dtype, scale: float) -> None:
-    for seed, shape in enumerate([(1, 1), (3, 5), (64, 16), (2048, 64)]):
-        rows = draw(seed, *shape, dtype=dtype) * scale
-        rows[-1] = 0.0
-        rows[0, 0] = 3 * scale
-        found = _plain._roughly(rows, *shape, dtype, 1.0)
-        exactly = _plain._extent(rows, None, 1.0)
-        assert found is not None
-        assert exactly is not None
-        assert float(rows.abs().max()) == exactly[0] < found[0] <= 1.02 * float(rows.double().norm())
-        assert found[1] <= exactly[1]
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e25, 2.0**-50])
-def test_a_length_out_of_the_ordinary_is_not_relied_on(number: float) -> None:
-    rows = torch.zeros(9, WIDTH)
-    rows[4, 1] = number
-    assert _plain._roughly(rows, 9, WIDTH, rows.dtype, 1.0) is None
-
-
-def test_a_length_too_large_for_the_query_leaves_the_bits_of_the_result() -> None:
-    # 64 entries of this size are too long for the query, each of them is not.
-    memory, query = torch.full((64, WIDTH), 2.0**50), draw(5, 3, WIDTH)
-    memory[:, 0] += draw(6, 64) * 2.0**50
-    with laid_out(Layout()):
-        rough = _plain._roughly(memory, 64, WIDTH, memory.dtype, 1.0)
-        exact = _plain._extent(memory, None, 1.0)
-        assert rough is not None
-        assert exact is not None
-        query *= 0.9 * exact[1] / float(query.abs().max())
-        assert rough[1] < float(query.abs().max()) < exact[1]
-        assert torch.equal(retrieve(query, memory, beta=1.0), retrieve(query, Memory(memory), beta=1.0))
