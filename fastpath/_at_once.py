@@ -52,8 +52,9 @@ def update_at_once(query: object, memory: object, beta: object) -> Tensor | None
         count, wide = rows.shape
     else:
         return None
-    dtype, shape = rows.dtype, query.shape
-    if query.dtype is not dtype or dtype not in LIMIT or len(shape) != 2:
+    dtype, shape = query.dtype, query.shape
+    limit = LIMIT.get(dtype)
+    if limit is None or rows.dtype is not dtype or len(shape) != 2:
         return None
     queries, width = shape
     if wide != width or not (queries and count and width) or not query.is_cpu or not query.is_contiguous():
@@ -72,7 +73,7 @@ def update_at_once(query: object, memory: object, beta: object) -> Tensor | None
     if not (finite or queries <= count):
         return None
     size = math.hypot(*query.tolist()[0]) if queries == 1 and width <= SHORT else magnitude(query)
-    scale, limit = abs(beta), LIMIT[dtype]
+    scale = abs(beta)
     # NaN fails every comparison.
     if not scale < limit or not size * largest * width * max(1.0, scale) < limit or 0 < scale < LEAST_BETA:
         return None

@@ -121,7 +121,8 @@ class Memory:
         plain = self._plain
         if plain is None or (self.patterns.requires_grad and torch.is_grad_enabled()):
             return None
-        self.check_unchanged()
+        if _prints(self.patterns, self.values, self.keep) != self._prints:
+            self.check_unchanged()
         return plain
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
