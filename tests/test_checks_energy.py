@@ -67,6 +67,7 @@ def test_float64_is_never_blamed_on_the_implementation(
             judged = judge(rounded(drawn(seed, n, d, beta)))
             assert judged is not None
             assert judged.holds, judged
+            assert judged.bound >= 0
 
 
 @pytest.mark.parametrize("judge", JUDGES)
@@ -90,8 +91,8 @@ def test_allowances_are_energies(judge: Judge, monkeypatch: pytest.MonkeyPatch) 
     small = drawn(7)
     scale = 2.0**20
     large = small.but(query=scale * small.query, memory=scale * small.memory, beta=small.beta / scale**2)
-    judge(rounded(small))
-    judge(rounded(large))
+    judge(rounded(small, 2.0**-10))
+    judge(rounded(large, scale * 2.0**-10))
     few, many = said
     np.testing.assert_allclose(many, scale**2 * few, rtol=2.0**-45)
 

@@ -61,15 +61,40 @@ def settled(problem: Problem, limit: int) -> Ends:
     return ends
 
 
+def several(problem: Problem, steps: int) -> Array:
+    """So many of them."""
+    state = problem.query
+    for _ in range(steps):
+        state = once(problem.but(query=state))
+    return state.copy()
+
+
 def case_of(
-    problem: Problem, edit: Callable[[Ends, Call], Any] | None = None, *, alone: bool = False
+    problem: Problem,
+    edit: Callable[[Ends, Call], Any] | None = None,
+    *,
+    alone: bool = False,
+    moved: float = 0.0,
 ) -> Case:
-    """A case of a right implementation whose settling is edited; ``alone`` says it has no update."""
+    """A case of a right implementation whose settling is edited.
+
+    Args:
+        problem: what is asked.
+        edit: changes how a settling ended.
+        alone: whether it has no update.
+        moved: what is added to the first number of several updates.
+    """
 
     def ask(call: Call) -> Answer:
         asked = problem.but(query=call.arguments["query"], eps=float(call.options.get("eps", 0.0)))
         if call.quantity == "retrieve":
-            return Answer((once(asked),), ("float32",))
+            state = several(asked, call.options.get("steps", 1))
+            if "values" in call.arguments:
+                assert (call.arguments["values"] == 2 * problem.memory).all()
+                state = 2 * state
+            if "steps" in call.options:
+                state[0, 0] += moved
+            return Answer((state,), ("float32",))
         ends = settled(asked, call.options["max_steps"])
         if edit is not None:
             edit(ends, call)
@@ -220,6 +245,8 @@ def test_empty_rows_and_bad_rows_say_what_they_are(
         assert judged.holds, judged
     else:
         assert (judged.holds, judged.what) == (False, what)
+        if what.startswith("status"):
+            assert judged.got == str(int(value))
 
 
 @pytest.mark.parametrize("within", [0.9, 1.1])
@@ -263,6 +290,83 @@ def test_a_query_that_stops_after_one_step_is_compared() -> None:
     judged = settling.batch_mates_do_not_stop_a_query(case_of(NEAR.but(eps=100.0, seed=0), edit))
     assert judged is not None
     assert not judged.holds
+
+
+@pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
+@pytest.mark.parametrize("what", ["steps", "masked steps", "values"])
+def test_several_updates_may_be_one_radius_off(what: str, times: float, holds: bool) -> None:
+    judge, problem = {
+        "steps": (settling.steps_are_applications, NEAR.but(steps=2)),
+        "masked steps": (
+            settling.masked_steps_are_applications,
+            NEAR.but(keep=np.array([True, True, False])),
+        ),
+        "values": (settling.values_are_read_out_last, NEAR),
+    }[what]
+    radius = links_of(problem, 2).radii[2, 0] * (2 if what == "values" else 1)
+    judged = judge(case_of(problem, moved=times * radius))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_the_distance_to_the_exact_trajectory_grows_by_the_constant(steps: int) -> None:
+    judged = settling.trajectory_within_bound(case_of(NEAR.but(steps=steps)))
+    assert judged is not None
+    constant = settling.lipschitz(NEAR)
+    own, radius = 0.0, 0.0
+    exact = NEAR
+    for _ in range(steps):
+        ball = exact.query[0], NEAR.memory, NEAR.beta, radius, NEAR.kept[0], MODELS["wide-float32"]
+        own = settling.update_bound_on_ball(*ball)
+        radius = constant * radius + own
+        exact = exact.but(query=exact.solution.state.hi)
+    assert judged.holds
+    wrong = settling.trajectory_within_bound(case_of(NEAR.but(steps=steps), moved=1.01 * radius))
+    right = settling.trajectory_within_bound(case_of(NEAR.but(steps=steps), moved=0.97 * radius))
+    assert wrong is not None
+    assert right is not None
+    assert (right.holds, wrong.holds) == (True, False)
+
+
+@pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
+def test_a_converged_state_may_be_a_residual_from_stationary(
+    times: float, holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "_anywhere", lambda case: (8.0, np.full(2, 2.0**-20)))
+    residual, own = 2.0**-6, 2.0**-20
+    allowed = settling.lipschitz(NEAR) * (residual + own) + own
+    # The fixed point next to the first memory, and a state as far from it as makes the gradient so long.
+    fixed = several(NEAR, 200)
+    length = float(np.linalg.norm(fixed[0] + [1e-3, 0.0] - once(NEAR.but(query=fixed + [1e-3, 0.0]))[0]))
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.state[:], ends.residual[:], ends.status[:] = fixed, residual, CONVERGED
+        ends.state[0, 0] += times * allowed / length * 1e-3
+
+    judged = settling.converged_states_are_stationary(case_of(NEAR, edit))
+    assert judged is not None
+    assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize("within", [0.9, 1.1])
+def test_among_many_a_residual_may_fall_on_either_side_of_eps(within: float) -> None:
+    links = links_of(NEAR, 3)
+    doubt = links.radii[3, 0] + links.radii[2, 0]
+    problem = NEAR.but(eps=links.residuals[3, 0] - within * doubt)
+
+    def edit(ends: Ends, call: Call) -> None:
+        if len(ends.steps) > 2:
+            ends.steps[ends.steps == 4] = 3
+
+    assert settled(problem, 100).steps.tolist() == [4, 3]
+    judged = settling.many_batch_mates_do_not_stop_a_query(case_of(problem, edit))
+    assert judged is not None
+    assert judged.holds == (within < 1), judged
+
+
+def test_more_steps_than_can_be_tried_are_not_bounded() -> None:
+    assert settling.steps_are_bounded_by_the_energy(case_of(NEAR.but(eps=0.02))) is None
 
 
 @pytest.mark.parametrize(("times", "holds"), [(0.9, True), (1.1, False)])
