@@ -11,10 +11,12 @@ import pytest
 
 from hopspec.properties.calls import Answer, Call, Description
 from hopspec.properties.checks import settling
+from hopspec.properties.checks.common import lipschitz
 from hopspec.properties.checks.trajectory import Chain, chain
 from hopspec.properties.judgement import Case
 from hopspec.properties.models import MODELS
 from hopspec.properties.problem import Array, Problem
+from hopspec.reference.bounds import update_bound_on_ball
 from hopspec.types import Capabilities, Status
 
 CONVERGED, MAX_STEPS, NONFINITE, STALLED = (
@@ -313,12 +315,12 @@ def test_several_updates_may_be_one_radius_off(what: str, times: float, holds: b
 def test_the_distance_to_the_exact_trajectory_grows_by_the_constant(steps: int) -> None:
     judged = settling.trajectory_within_bound(case_of(NEAR.but(steps=steps)))
     assert judged is not None
-    constant = settling.lipschitz(NEAR)
+    constant = lipschitz(NEAR)
     own, radius = 0.0, 0.0
     exact = NEAR
     for _ in range(steps):
         ball = exact.query[0], NEAR.memory, NEAR.beta, radius, NEAR.kept[0], MODELS["wide-float32"]
-        own = settling.update_bound_on_ball(*ball)
+        own = update_bound_on_ball(*ball)
         radius = constant * radius + own
         exact = exact.but(query=exact.solution.state.hi)
     assert judged.holds
@@ -335,14 +337,15 @@ def test_a_converged_state_may_be_a_residual_from_stationary(
 ) -> None:
     monkeypatch.setattr(settling, "_anywhere", lambda case: (8.0, np.full(2, 2.0**-20)))
     residual, own = 2.0**-6, 2.0**-20
-    allowed = settling.lipschitz(NEAR) * (residual + own) + own
+    allowed = lipschitz(NEAR) * (residual + own) + own
     # The fixed point next to the first memory, and a state as far from it as makes the gradient so long.
-    fixed = several(NEAR, 200)
-    length = float(np.linalg.norm(fixed[0] + [1e-3, 0.0] - once(NEAR.but(query=fixed + [1e-3, 0.0]))[0]))
+    fixed, step = several(NEAR, 200), 1e-3
+    away = fixed + np.array([step, 0.0])
+    length = float(np.linalg.norm(away[0] - once(NEAR.but(query=away))[0]))
 
     def edit(ends: Ends, call: Call) -> None:
         ends.state[:], ends.residual[:], ends.status[:] = fixed, residual, CONVERGED
-        ends.state[0, 0] += times * allowed / length * 1e-3
+        ends.state[0, 0] += times * allowed / length * step
 
     judged = settling.converged_states_are_stationary(case_of(NEAR, edit))
     assert judged is not None
