@@ -408,3 +408,39 @@ def test_the_energy_bounds_the_steps(more: int, holds: bool) -> None:
     judged = settling.steps_are_bounded_by_the_energy(case_of(NEAR.but(eps=2.0), edit))
     assert judged is not None
     assert judged.holds == holds, judged
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_radius_of_more_than_a_tenth_of_the_width_says_nothing(
+    far: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = (9.9 if far else 10.1) * float(links_of(NEAR, 6).radii[6, 0])
+    monkeypatch.setattr(settling, "_width", lambda problem: width)
+    for judge in (
+        settling.state_is_that_of_the_steps,
+        settling.steps_are_applications,
+        settling.many_batch_mates_do_not_stop_a_query,
+    ):
+        judged = judge(case_of(NEAR.but(query=NEAR.query[:1], steps=6)))
+        assert (judged is None) == far
+    masked = NEAR.but(query=NEAR.query[:1], keep=np.array([True, True, False]))
+    radius = float(links_of(masked, 2).radii[2, 0])
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "_width", lambda problem: (9.9 if far else 10.1) * radius)
+        assert (settling.masked_state_is_that_of_the_steps(case_of(masked)) is None) == far
+    mates = settling.batch_mates_do_not_stop_a_query(case_of(NEAR.but(seed=0)))
+    assert mates is not None
+    assert mates.compared == (1 if far else 2)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_gradient_of_half_the_width_says_nothing(far: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "_anywhere", lambda case: (8.0, np.zeros(2)))
+    residual = 2.0**-6
+    allowed = lipschitz(NEAR) * residual
+    monkeypatch.setattr(settling, "_width", lambda problem: (1.9 if far else 2.1) * allowed)
+
+    def edit(ends: Ends, call: Call) -> None:
+        ends.state[:], ends.residual[:], ends.status[:] = several(NEAR, 200), residual, CONVERGED
+
+    assert (settling.converged_states_are_stationary(case_of(NEAR, edit)) is None) == far
