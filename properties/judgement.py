@@ -84,6 +84,8 @@ def within(what: str, actual: Array, expected: Array, bound: Array) -> Judgement
 def _worst(what: str, actual: Array, expected: Array, error: Array, bound: Array) -> Judgement | None:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.where(error == 0, 0.0, error / bound)
+        # Nothing is within less than nothing: a bound that came out negative must not pass for one.
+        ratio = np.where(bound < 0, np.inf, ratio)
     inside = _spread(np.isfinite(bound), ratio.shape)
     count = int(np.count_nonzero(inside))
     if count == 0:

@@ -110,6 +110,17 @@ def test_errors_to_either_side_and_nan_are_errors(sign: float) -> None:
     assert (lost.ratio, lost.what) == (math.inf, "numbers[1]")
 
 
+def test_nothing_is_within_a_negative_bound() -> None:
+    actual, expected = np.array([1.0, 2.0]), np.array([1.5, 2.0])
+    for number, bound in enumerate((np.array([-0.25, 1.0]), np.array([1.0, -0.25]))):
+        judged = within("numbers", actual, expected, bound)
+        assert judged is not None
+        assert (judged.holds, judged.what) == (False, f"numbers[{number}]")
+    zero = within("numbers", actual, actual, np.zeros(2))
+    assert zero is not None
+    assert zero.holds
+
+
 def test_a_statement_holds_or_not() -> None:
     assert require("so", True, 1, 1).holds
     assert not require("so", False, 1, 2).holds
