@@ -118,12 +118,10 @@ class Memory:
         Raises:
             ValueError: if a tensor was modified in place since this memory was prepared.
         """
-        plain = self._plain
-        if plain is None or (self.patterns.requires_grad and torch.is_grad_enabled()):
+        if self._plain is None or (self.patterns.requires_grad and torch.is_grad_enabled()):
             return None
-        if _prints(self.patterns, self.values, self.keep) != self._prints:
-            self.check_unchanged()
-        return plain
+        self.check_unchanged()
+        return self._plain
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"Memory is read-only: cannot set {name!r}")
