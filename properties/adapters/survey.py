@@ -13,7 +13,7 @@ from hopspec.properties.options import Options
 from hopspec.properties.report import shape_of
 from hopspec.properties.reporting.encoding import number
 from hopspec.properties.reporting.files import write_whole
-from hopspec.properties.results import Cell, Report, Verdict
+from hopspec.properties.results import Cell, Failure, Report, Verdict
 from hopspec.properties.runner import verify
 from hopspec.properties.session import QUANTITIES, resolve
 
@@ -138,13 +138,18 @@ def _broken(report: Report, clause: str, name: str) -> dict[str, Any]:
         "dtype": smallest.dtype,
         "kind": failure.kind,
         "shape": shape_of(failure),
-        "what": failure.what,
+        "what": _first_line(failure),
         "got": failure.got,
         "expected": failure.expected,
         "bound": number(failure.bound),
         "ratio": number(failure.ratio),
         "inputs": inputs if problem.query.size + problem.memory.size <= SMALL else None,
     }
+
+
+def _first_line(failure: Failure) -> str:
+    """What is wrong, without what an exception says below: traces name the files of one machine."""
+    return failure.what.partition("\n")[0]
 
 
 def _observed(cells: list[Cell], clause: str) -> dict[str, Any] | None:
@@ -165,7 +170,7 @@ def _observed(cells: list[Cell], clause: str) -> dict[str, Any] | None:
         "broken": sum(c.broken for c in tried),
         "cases": sum(c.cases for c in tried),
         "refused": refused,
-        "what": "" if first is None else first.what,
+        "what": "" if first is None else _first_line(first),
         "got": "" if first is None else first.got,
         "expected": "" if first is None else first.expected,
     }
