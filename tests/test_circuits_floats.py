@@ -82,7 +82,7 @@ def test_every_triple_of_elements() -> None:
     assert run(maximum(fmt, 3), columns, fmt) == [f.maximum(xs) for xs in triples]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(2, 7), st.integers(-20, 2), st.integers(0, 24), st.integers(1, 9), st.integers(0, 2**32))
 def test_many_elements_of_larger_formats(bits: int, least: int, reach: int, terms: int, seed: int) -> None:
     fmt = PBits(bits, least, least + reach)

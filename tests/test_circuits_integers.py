@@ -61,7 +61,7 @@ def test_complements_are_added(numbers: int, width: int) -> None:
     assert got == [sum(row) % (1 << total) for row in zip(*parts, strict=True)]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 24), st.integers(1, 40), st.integers(0, 2**32))
 def test_many_wide_numbers_are_added(numbers: int, width: int, seed: int) -> None:
     total = width + numbers.bit_length()
@@ -137,7 +137,7 @@ def test_many_numbers_are_multiplied(numbers: int, width: int) -> None:
     assert got == [math.prod(row) for row in zip(*parts, strict=True)]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.lists(st.integers(0, 2**6 - 1), min_size=2, max_size=5))
 def test_many_wide_numbers_are_multiplied(factors: list[int]) -> None:
     inputs = to_bits(factors, 6).reshape(1, -1)

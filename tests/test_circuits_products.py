@@ -46,7 +46,7 @@ def test_every_row_of_factors(fmt: PBits, terms: int) -> None:
     assert products(fmt, rows) == [f.product(row) for row in rows]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(2, 9), st.integers(-40, 5), st.integers(0, 60), st.integers(2, 7), st.integers(0, 2**32))
 def test_many_factors_of_larger_formats(bits: int, least: int, reach: int, terms: int, seed: int) -> None:
     family = FUNCTIONS["product-of-elements"]

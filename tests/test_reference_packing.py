@@ -114,7 +114,7 @@ def everything(problem: Problem, memory: Any, values: Any) -> list[Any]:
     return [*map(repr, found), *(array.tobytes() for array in arrays)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problem=DRAWN)
 def test_prepared_problems_give_the_same(problem: Problem) -> None:
     values = None if problem.values is None else prepare(problem.values)
@@ -122,7 +122,7 @@ def test_prepared_problems_give_the_same(problem: Problem) -> None:
     assert prepared == everything(problem, problem.memory, problem.values)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problem=DRAWN)
 def test_rows_hold_the_same_integers(problem: Problem) -> None:
     call: dict[str, Any] = {"beta": problem.beta, "keep": problem.keep, "values": problem.values}
@@ -192,7 +192,7 @@ def test_prepare_refuses_what_is_no_matrix() -> None:
         update([1.0], [[1.0]], beta=1.0, values=prepare([[1.0], [2.0]]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     problem=st.sampled_from(["general", "values", "masked", "separated", "pairs", "any-beta"]).flatmap(
         problems

@@ -73,7 +73,7 @@ def check(enclosed: Enclosed, index: Any, true: Any, scale: Any, ctx: Any) -> No
 SHAPES = st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(1, 3), st.integers(1, 2))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),
     regime=st.sampled_from(REGIMES),
@@ -85,7 +85,7 @@ def test_contains_the_definitions(seed: int, regime: str, beta: float, shape: Sh
 
 
 # Few examples: mpmath takes 30 ms for the exponential of an integer of a thousand bits.
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     regime=st.sampled_from(EXTREMES),

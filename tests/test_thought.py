@@ -35,7 +35,7 @@ def test_examples_run(name: str) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 12), st.integers(1, 4), st.sampled_from((0, 0, 1, 2, 7, 40)), st.integers(0, 10**6))
 def test_every_answer_is_the_product_so_far(length: int, digits: int, more: int, seed: int) -> None:
     word = uniform_word(length, seed)
