@@ -31,7 +31,7 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(cases=10, shared=2, observed=2, digits=10, shrink_seconds=0.25, shrink_total=0.5),
-    "default": Profile(cases=100, shared=3, observed=10, digits=100, shrink_seconds=2.0, shrink_total=12.0),
+    "default": Profile(cases=100, shared=3, observed=10, digits=100, shrink_seconds=2.0, shrink_total=6.0),
     # For implementations that take a hundred times as long as a library: kernels run by an interpreter.
     "interpreter": Profile(cases=10, shared=3, observed=3, digits=10, shrink_seconds=2.0, shrink_total=12.0),
     "thorough": Profile(
